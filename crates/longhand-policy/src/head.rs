@@ -1,0 +1,169 @@
+//! The head: log-probabilities of given tokens without a `[tokens, vocab]` matrix.
+//!
+//! Positions are worked on in chunks, and the backward pass computes each chunk's logits again, so memory
+//! holds one chunk of logits in either direction, whatever the number of tokens.
+
+use burn::{
+    backend::autodiff::{
+        checkpoint::{base::Checkpointer, strategy::NoCheckpointing},
+        grads::Gradients,
+        ops::{Backward, Ops, OpsKind},
+    },
+    tensor::{
+        IndexingUpdateOp, Int, Tensor, TensorPrimitive, activation::softmax, ops::FloatTensor,
+    },
+};
+
+use crate::backend::{AutodiffBackend, Backend};
+
+/// Logits that exist at a time: 4 Mi numbers, 16 MiB in f32.
+const LOGITS_AT_A_TIME: usize = 4 << 20;
+
+/// What a scored token's distribution looked like.
+pub(crate) struct TokenScores {
+    /// `[n_targets]`: natural logarithm of the probability of each target.
+    pub(crate) logprobs: Tensor<Backend, 1>,
+    /// `[n_targets]`: entropy of the distribution each target was drawn from, in nats.
+    pub(crate) entropies: Tensor<Backend, 1>,
+}
+
+/// Scores targets `[n_targets]` given hidden states `[n_targets, hidden]` (after the final norm) and the
+/// head `[hidden, n_ids]`: log-softmax of `hidden · head / temperature`.
+pub(crate) fn score(
+    hidden: Tensor<Backend, 2>,
+    head: Tensor<Backend, 2>,
+    targets: Tensor<Backend, 1, Int>,
+    temperature: f64,
+) -> TokenScores {
+    let mut logprobs = Vec::new();
+    let mut entropies = Vec::new();
+    for (hidden, targets) in chunks(hidden, targets, head.dims()[1]) {
+        let [n, _] = hidden.dims();
+        let logits = hidden.matmul(head.clone()).div_scalar(temperature);
+        let shifted = logits.clone() - logits.max_dim(1);
+        let exp = shifted.clone().exp();
+        let sum = exp.clone().sum_dim(1);
+        let log_sum = sum.clone().log();
+        let chosen = shifted.clone().gather(1, targets.reshape([n, 1]));
+        logprobs.push((chosen - log_sum.clone()).reshape([n]));
+        let mean_logit = (exp * shifted).sum_dim(1) / sum;
+        entropies.push((log_sum - mean_logit).reshape([n]));
+    }
+    TokenScores {
+        logprobs: Tensor::cat(logprobs, 0),
+        entropies: Tensor::cat(entropies, 0),
+    }
+}
+
+/// [`score`] with a gradient towards the hidden states and the head, and the entropies beside it.
+pub(crate) fn differentiable_logprobs(
+    hidden: Tensor<AutodiffBackend, 2>,
+    head: Tensor<AutodiffBackend, 2>,
+    targets: Tensor<Backend, 1, Int>,
+    temperature: f64,
+) -> (Tensor<AutodiffBackend, 1>, Tensor<Backend, 1>) {
+    let scores = score(
+        hidden.clone().inner(),
+        head.clone().inner(),
+        targets.clone(),
+        temperature,
+    );
+    let state = State {
+        hidden: hidden.clone().inner(),
+        head: head.clone().inner(),
+        targets,
+        temperature,
+    };
+    let hidden = hidden.into_primitive().tensor();
+    let head = head.into_primitive().tensor();
+    let output: FloatTensor<Backend> = scores.logprobs.into_primitive().tensor();
+    let prepared = ChunkedLogprobs
+        .prepare::<NoCheckpointing>([hidden.node, head.node])
+        .compute_bound()
+        .stateful();
+    let output = match prepared {
+        OpsKind::Tracked(preparation) => preparation.finish(state, output),
+        OpsKind::UnTracked(preparation) => preparation.finish(output),
+    };
+    (
+        Tensor::from_primitive(TensorPrimitive::Float(output)),
+        scores.entropies,
+    )
+}
+
+#[derive(Debug)]
+struct ChunkedLogprobs;
+
+#[derive(Clone, Debug)]
+struct State {
+    hidden: Tensor<Backend, 2>,
+    head: Tensor<Backend, 2>,
+    targets: Tensor<Backend, 1, Int>,
+    temperature: f64,
+}
+
+impl Backward<Backend, 2> for ChunkedLogprobs {
+    type State = State;
+
+    /// With `p` the softmax and `g` the incoming gradient: `∂/∂logits = (onehot − p) · g / temperature`.
+    fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let State {
+            hidden,
+            head,
+            targets,
+            temperature,
+        } = ops.state;
+        let grad: Tensor<Backend, 1> =
+            Tensor::from_primitive(TensorPrimitive::Float(grads.consume::<Backend>(&ops.node)));
+        let grad = grad.div_scalar(temperature);
+        let mut hidden_grads = Vec::new();
+        let mut head_grad: Option<Tensor<Backend, 2>> = None;
+        let mut start = 0;
+        for (hidden, targets) in chunks(hidden, targets, head.dims()[1]) {
+            let [n, _] = hidden.dims();
+            let grad = grad.clone().slice([start..start + n]).reshape([n, 1]);
+            start += n;
+            let probabilities = softmax(
+                hidden.clone().matmul(head.clone()).div_scalar(temperature),
+                1,
+            );
+            let logits_grad = (probabilities * grad.clone().neg()).scatter(
+                1,
+                targets.reshape([n, 1]),
+                grad,
+                IndexingUpdateOp::Add,
+            );
+            hidden_grads.push(logits_grad.clone().matmul(head.clone().transpose()));
+            let of_chunk = hidden.transpose().matmul(logits_grad);
+            head_grad = Some(match head_grad {
+                None => of_chunk,
+                Some(sum) => sum + of_chunk,
+            });
+        }
+        let [hidden_node, head_node] = ops.parents;
+        if let Some(node) = hidden_node {
+            let grad = Tensor::cat(hidden_grads, 0).into_primitive().tensor();
+            grads.register::<Backend>(node.id, grad);
+        }
+        if let (Some(node), Some(grad)) = (head_node, head_grad) {
+            grads.register::<Backend>(node.id, grad.into_primitive().tensor());
+        }
+    }
+}
+
+/// Cuts rows and their targets into chunks whose logits fit the budget.
+fn chunks(
+    hidden: Tensor<Backend, 2>,
+    targets: Tensor<Backend, 1, Int>,
+    n_ids: usize,
+) -> impl Iterator<Item = (Tensor<Backend, 2>, Tensor<Backend, 1, Int>)> {
+    let [n_targets, width] = hidden.dims();
+    let chunk = (LOGITS_AT_A_TIME / n_ids).max(16);
+    (0..n_targets).step_by(chunk).map(move |start| {
+        let end = n_targets.min(start + chunk);
+        (
+            hidden.clone().slice([start..end, 0..width]),
+            targets.clone().slice([start..end]),
+        )
+    })
+}

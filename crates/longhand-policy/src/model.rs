@@ -1,0 +1,310 @@
+//! The transformer: parameters, and the trunk that every pass shares.
+//!
+//! The trunk works on a flat list of tokens `[n_tokens, hidden]`; only attention needs to know which
+//! token sees which, and each pass brings its own ([`Attention`]).
+
+use burn::{
+    module::{Module, Param, ParamId},
+    tensor::{Int, Tensor, TensorData, activation::silu, backend::Backend},
+};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::{model_config::ModelConfig, rotary::Rotation};
+
+/// A pre-norm decoder with rotary positions, grouped queries and a gated feed-forward.
+#[derive(Module, Debug)]
+pub struct Transformer<B: Backend> {
+    /// `[vocab, hidden]`
+    pub(crate) embed_tokens: Param<Tensor<B, 2>>,
+    pub(crate) layers: Vec<Layer<B>>,
+    /// `[hidden]`
+    pub(crate) norm: Param<Tensor<B, 1>>,
+    /// `[hidden, vocab]`; none when the head reuses the embedding.
+    pub(crate) lm_head: Option<Param<Tensor<B, 2>>>,
+}
+
+/// One layer. Projections are stored `[in, out]`, the transpose of a Hugging Face file.
+#[derive(Module, Debug)]
+pub(crate) struct Layer<B: Backend> {
+    pub(crate) input_norm: Param<Tensor<B, 1>>,
+    pub(crate) q_proj: Param<Tensor<B, 2>>,
+    pub(crate) k_proj: Param<Tensor<B, 2>>,
+    pub(crate) v_proj: Param<Tensor<B, 2>>,
+    pub(crate) o_proj: Param<Tensor<B, 2>>,
+    pub(crate) q_bias: Option<Param<Tensor<B, 1>>>,
+    pub(crate) k_bias: Option<Param<Tensor<B, 1>>>,
+    pub(crate) v_bias: Option<Param<Tensor<B, 1>>>,
+    /// `[head_dim]`
+    pub(crate) q_norm: Option<Param<Tensor<B, 1>>>,
+    pub(crate) k_norm: Option<Param<Tensor<B, 1>>>,
+    pub(crate) post_attention_norm: Param<Tensor<B, 1>>,
+    pub(crate) gate_proj: Param<Tensor<B, 2>>,
+    pub(crate) up_proj: Param<Tensor<B, 2>>,
+    pub(crate) down_proj: Param<Tensor<B, 2>>,
+}
+
+/// Which token attends to which: the one part of the trunk that differs between passes.
+pub(crate) trait Attention<B: Backend> {
+    /// Queries `[n_tokens, heads, head_dim]` (already rotated), keys and values
+    /// `[n_tokens, kv_heads, head_dim]` of one layer, to `[n_tokens, heads * head_dim]`.
+    fn attend(
+        &mut self,
+        layer_idx: usize,
+        q: Tensor<B, 3>,
+        k: Tensor<B, 3>,
+        v: Tensor<B, 3>,
+    ) -> Tensor<B, 2>;
+}
+
+/// The spread of freshly drawn weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Initialisation {
+    /// Standard deviation of the embedding.
+    pub embedding_std: f64,
+    /// First gain of the query norm, where the family has one; above 1 sharpens early attention.
+    pub q_norm_gain: f64,
+}
+
+impl<B: Backend> Transformer<B> {
+    /// Draws the weights: projections `N(0, 1/√fan_in)`, the two that write to the residual stream
+    /// further divided by `√(2 · layers)`, the head `N(0, 1/√hidden)`, norms at one, biases at zero.
+    pub(crate) fn from_scratch(
+        config: &ModelConfig,
+        init: Initialisation,
+        rng: &mut ChaCha8Rng,
+        device: &B::Device,
+    ) -> Self {
+        let mut source = |shape: &[usize], kind: Weight| -> Vec<f32> {
+            let n = shape.iter().product();
+            let std = match kind {
+                Weight::Constant(value) => return vec![value as f32; n],
+                Weight::Normal(std) => std,
+            };
+            (0..n)
+                .map(|_| {
+                    let z: f64 = StandardNormal.sample(rng);
+                    (z * std) as f32
+                })
+                .collect()
+        };
+        Self::assemble(config, device, |name, shape| {
+            let fan_in = (shape[0] as f64).sqrt();
+            let kind = match name.rsplit('.').nth(1).unwrap_or_default() {
+                "embed_tokens" => Weight::Normal(init.embedding_std),
+                "o_proj" | "down_proj" => {
+                    Weight::Normal(1.0 / fan_in / (2.0 * config.n_layers as f64).sqrt())
+                }
+                "q_norm" => Weight::Constant(init.q_norm_gain),
+                _ if name.ends_with(".bias") => Weight::Constant(0.0),
+                _ if shape.len() == 1 => Weight::Constant(1.0),
+                _ => Weight::Normal(1.0 / fan_in),
+            };
+            Ok::<_, std::convert::Infallible>(source(shape, kind))
+        })
+        .unwrap_or_else(|never| match never {})
+    }
+
+    /// Builds a model from values by name: `source` is asked for every tensor, in a fixed order, by its
+    /// Hugging Face name and its shape in our layout (projections `[in, out]`).
+    pub(crate) fn assemble<E>(
+        config: &ModelConfig,
+        device: &B::Device,
+        mut source: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
+        let mut builder = Builder {
+            source: &mut source,
+            device,
+            n_built: 0,
+        };
+        let (d, inner) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (
+            config.n_heads * config.head_dim,
+            config.n_kv_heads * config.head_dim,
+        );
+        let embed_tokens = builder.matrix("model.embed_tokens.weight", [config.vocab_size, d])?;
+        let mut layers = Vec::with_capacity(config.n_layers);
+        for layer_idx in 0..config.n_layers {
+            let name = |part: &str| format!("model.layers.{layer_idx}.{part}");
+            let bias = |b: &mut Builder<'_, B, _>, part: &str, n: usize| {
+                if config.family.qkv_bias() {
+                    b.vector(&name(part), n).map(Some)
+                } else {
+                    Ok(None)
+                }
+            };
+            let q_bias = bias(&mut builder, "self_attn.q_proj.bias", q)?;
+            let k_bias = bias(&mut builder, "self_attn.k_proj.bias", kv)?;
+            let v_bias = bias(&mut builder, "self_attn.v_proj.bias", kv)?;
+            let head_norm = |b: &mut Builder<'_, B, _>, part: &str| {
+                if config.family.qk_norm() {
+                    b.vector(&name(part), config.head_dim).map(Some)
+                } else {
+                    Ok(None)
+                }
+            };
+            let q_norm = head_norm(&mut builder, "self_attn.q_norm.weight")?;
+            let k_norm = head_norm(&mut builder, "self_attn.k_norm.weight")?;
+            layers.push(Layer {
+                input_norm: builder.vector(&name("input_layernorm.weight"), d)?,
+                q_proj: builder.matrix(&name("self_attn.q_proj.weight"), [d, q])?,
+                k_proj: builder.matrix(&name("self_attn.k_proj.weight"), [d, kv])?,
+                v_proj: builder.matrix(&name("self_attn.v_proj.weight"), [d, kv])?,
+                o_proj: builder.matrix(&name("self_attn.o_proj.weight"), [q, d])?,
+                q_bias,
+                k_bias,
+                v_bias,
+                q_norm,
+                k_norm,
+                post_attention_norm: builder.vector(&name("post_attention_layernorm.weight"), d)?,
+                gate_proj: builder.matrix(&name("mlp.gate_proj.weight"), [d, inner])?,
+                up_proj: builder.matrix(&name("mlp.up_proj.weight"), [d, inner])?,
+                down_proj: builder.matrix(&name("mlp.down_proj.weight"), [inner, d])?,
+            });
+        }
+        let norm = builder.vector("model.norm.weight", d)?;
+        let lm_head = if config.tie_embeddings {
+            None
+        } else {
+            Some(builder.matrix("lm_head.weight", [d, config.vocab_size])?)
+        };
+        Ok(Self {
+            embed_tokens,
+            layers,
+            norm,
+            lm_head,
+        })
+    }
+
+    /// The hidden states of a flat list of tokens, before the final norm: `[n_tokens, hidden]`.
+    pub(crate) fn trunk(
+        &self,
+        config: &ModelConfig,
+        ids: &[u32],
+        positions: &[usize],
+        attention: &mut impl Attention<B>,
+    ) -> Tensor<B, 2> {
+        let device = self.norm.val().device();
+        let rotation = Rotation::new(positions, config.head_dim, config.rope_theta, &device);
+        let mut x = self
+            .embed_tokens
+            .val()
+            .select(0, index_tensor(ids.iter().map(|id| *id as i32), &device));
+        for (layer_idx, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(config, x, &rotation, |q, k, v| {
+                attention.attend(layer_idx, q, k, v)
+            });
+        }
+        x
+    }
+
+    /// The final norm: `[n_tokens, hidden]` to the same.
+    pub(crate) fn final_norm(&self, config: &ModelConfig, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        rms_norm(x, &self.norm, config.norm_eps)
+    }
+
+    /// The head `[hidden, n_ids]`: the columns of ids that the tokenizer has.
+    pub(crate) fn head(&self, n_ids: usize) -> Tensor<B, 2> {
+        let weight = match &self.lm_head {
+            Some(weight) => weight.val(),
+            None => self.embed_tokens.val().transpose(),
+        };
+        let [hidden, vocab] = weight.dims();
+        if n_ids < vocab {
+            weight.slice([0..hidden, 0..n_ids])
+        } else {
+            weight
+        }
+    }
+}
+
+impl<B: Backend> Layer<B> {
+    fn forward(
+        &self,
+        config: &ModelConfig,
+        x: Tensor<B, 2>,
+        rotation: &Rotation<B>,
+        attend: impl FnOnce(Tensor<B, 3>, Tensor<B, 3>, Tensor<B, 3>) -> Tensor<B, 2>,
+    ) -> Tensor<B, 2> {
+        let [n_tokens, _hidden] = x.dims();
+        let h = rms_norm(x.clone(), &self.input_norm, config.norm_eps);
+        let project =
+            |weight: &Param<Tensor<B, 2>>, bias: &Option<Param<Tensor<B, 1>>>, heads: usize| {
+                let mut y = h.clone().matmul(weight.val());
+                if let Some(bias) = bias {
+                    y = y + bias.val().unsqueeze();
+                }
+                y.reshape([n_tokens, heads, config.head_dim])
+            };
+        let mut q = project(&self.q_proj, &self.q_bias, config.n_heads);
+        let mut k = project(&self.k_proj, &self.k_bias, config.n_kv_heads);
+        let v = project(&self.v_proj, &self.v_bias, config.n_kv_heads);
+        if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
+            q = rms_norm(q, q_norm, config.norm_eps);
+            k = rms_norm(k, k_norm, config.norm_eps);
+        }
+        let attended = attend(rotation.apply(q), rotation.apply(k), v);
+        let x = x + attended.matmul(self.o_proj.val());
+        let h = rms_norm(x.clone(), &self.post_attention_norm, config.norm_eps);
+        let gate = silu(h.clone().matmul(self.gate_proj.val()));
+        x + (gate * h.matmul(self.up_proj.val())).matmul(self.down_proj.val())
+    }
+}
+
+/// `x / sqrt(mean(x²) + eps) · weight` over the last dimension.
+fn rms_norm<B: Backend, const D: usize>(
+    x: Tensor<B, D>,
+    weight: &Param<Tensor<B, 1>>,
+    eps: f64,
+) -> Tensor<B, D> {
+    let scale = (x.clone() * x.clone())
+        .mean_dim(D - 1)
+        .add_scalar(eps)
+        .sqrt()
+        .recip();
+    x * scale * weight.val().unsqueeze()
+}
+
+/// A tensor of indices.
+pub(crate) fn index_tensor<B: Backend>(
+    values: impl Iterator<Item = i32>,
+    device: &B::Device,
+) -> Tensor<B, 1, Int> {
+    let values: Vec<i32> = values.collect();
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), device)
+}
+
+enum Weight {
+    Normal(f64),
+    Constant(f64),
+}
+
+/// Makes parameters in a fixed order. Their ids are their places in that order, so that optimiser state
+/// saved by one process belongs to the same parameters in the next.
+struct Builder<'a, B: Backend, F> {
+    source: &'a mut F,
+    device: &'a B::Device,
+    n_built: u64,
+}
+
+impl<B: Backend, E, F: FnMut(&str, &[usize]) -> Result<Vec<f32>, E>> Builder<'_, B, F> {
+    fn matrix(&mut self, name: &str, shape: [usize; 2]) -> Result<Param<Tensor<B, 2>>, E> {
+        self.parameter(name, shape)
+    }
+
+    fn vector(&mut self, name: &str, n: usize) -> Result<Param<Tensor<B, 1>>, E> {
+        self.parameter(name, [n])
+    }
+
+    fn parameter<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+    ) -> Result<Param<Tensor<B, D>>, E> {
+        let values = (self.source)(name, &shape)?;
+        self.n_built += 1;
+        let tensor = Tensor::from_data(TensorData::new(values, shape), self.device).require_grad();
+        Ok(Param::initialized(ParamId::from(self.n_built), tensor))
+    }
+}

@@ -2,15 +2,59 @@
 //!
 //! A [`TaskSpec`] says which task; [`TaskSpec::open`] turns it into a [`Source`], which gives the
 //! same [`Problem`] for the same (split, seed, index, target length), whatever was asked before.
+//! Every paragraph knows whether the answer depends on it and what an expert would note on reading
+//! it; needed paragraphs stand at random places, drawn anew for every problem.
+//!
+//! | task | vocabulary | held out for testing |
+//! |---|---|---|
+//! | [`ClassNotes`], [`Lookup`] | closed, one token a word | fresh facts over known words |
+//! | [`Needle`], [`MultiNeedle`], [`VariableTracking`], [`MultiHop`], [`Counting`] | large, names of several tokens | names never seen (an option) |
+//! | [`HotpotQa`], [`Jsonl`] | a file's own | a share of the file, or a second file |
 //!
 //! Knows nothing of tokens but a counting function, and nothing of models, prompts or rewards.
 
-mod error;
 mod problem;
 mod source;
 mod spec;
+mod vocabulary;
 
-pub use error::TaskError;
+mod class_notes;
+mod counting;
+mod lookup;
+mod multi_hop;
+mod multi_needle;
+mod needle;
+mod variable_tracking;
+
+mod hotpotqa;
+mod jsonl;
+
+mod data_file;
+mod error;
+mod fields;
+mod filler;
+mod generator;
+mod names;
+mod plain_words;
+mod records;
+mod stream;
+
+pub use class_notes::ClassNotes;
+pub use counting::Counting;
+pub use data_file::{
+    DEFAULT_MAX_LINE_BYTES, DEFAULT_TEST_FRACTION, FileFormat, FileReport, check_file,
+};
+pub use error::{BadRecord, TaskError};
+pub use generator::FactOrder;
+pub use hotpotqa::HotpotQa;
+pub use jsonl::{Jsonl, write_jsonl};
+pub use lookup::{Lookup, NoteForm};
+pub use multi_hop::{MultiHop, TierWeights};
+pub use multi_needle::MultiNeedle;
+pub use names::NameSplit;
+pub use needle::{Needle, NeedleValue};
 pub use problem::{Paragraph, Problem, Split};
 pub use source::Source;
 pub use spec::TaskSpec;
+pub use variable_tracking::{VariableQuestion, VariableTracking};
+pub use vocabulary::vocabulary_sample;

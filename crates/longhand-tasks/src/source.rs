@@ -31,4 +31,18 @@ pub trait Source {
     fn closed_vocabulary(&self) -> Option<Vec<String>> {
         None
     }
+
+    /// A train problem of some natural length, for learning what the task's texts look like.
+    ///
+    /// # Errors
+    /// If the split has no problems.
+    fn sample_problem(&self, seed: u64, idx: u64) -> Result<Problem, TaskError> {
+        let count_words = |text: &str| text.split_whitespace().count();
+        match self.problem(Split::Train, seed, idx, 500, &count_words) {
+            Err(TaskError::TooShort { needed_tokens, .. }) => {
+                self.problem(Split::Train, seed, idx, needed_tokens, &count_words)
+            }
+            other => other,
+        }
+    }
 }

@@ -1,0 +1,469 @@
+//! HotpotQA (arXiv:1809.09600) over long documents composed the RULER way (arXiv:2404.06654).
+//!
+//! A document is the question's own paragraphs (two gold, eight that look alike) among random
+//! paragraphs of other questions of the same file, as in MemAgent's data (arXiv:2507.02259, 4.1 and
+//! its code); gold are the paragraphs whose title the supporting facts name.
+//!
+//! Differences: every problem is shuffled with a key of its own. A fixed seed on lists of equal
+//! length, as in the original code, would put the own paragraphs into the same places of every
+//! document, where a policy could learn to look. Paragraphs of other questions are left out if they
+//! carry a title of the own ones. Paragraphs are written as title, line break, text, without a
+//! "Document i" heading.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use rand::{RngExt, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    Paragraph, Problem, Source, Split, TaskError,
+    data_file::{
+        DEFAULT_MAX_LINE_BYTES, FileFormat, MEND_EMPTY_SPLIT, checked_test_fraction, is_held_out,
+        load_problems,
+    },
+    fields::{Fault, Fields, kind_of},
+    generator::Budget,
+    stream::{ProblemKey, Purpose},
+};
+
+/// Options of the task `hotpotqa`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HotpotQa {
+    /// The file: the official JSON list, or one JSON object per line.
+    pub path: PathBuf,
+    /// A second file that holds the test problems, with a pool of its own. Without it, test problems
+    /// are taken from `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_path: Option<PathBuf>,
+    /// The share of the problems of `path` that is held out for testing, chosen by a hash of their
+    /// id; 0.2 if left out. Not together with `test_path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_fraction: Option<f64>,
+    /// How many paragraphs a document has, whatever its length in tokens. Without it, documents grow
+    /// to the length asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_docs: Option<usize>,
+    /// How long one record may be.
+    #[serde(default = "default_max_line_bytes")]
+    pub max_line_bytes: usize,
+}
+
+fn default_max_line_bytes() -> usize {
+    DEFAULT_MAX_LINE_BYTES
+}
+
+const KIND: &str = "hotpotqa";
+
+/// One file: its questions, and every different paragraph once.
+#[derive(Debug)]
+struct Shelf {
+    path: PathBuf,
+    pool: Vec<PoolParagraph>,
+    questions: Vec<Question>,
+}
+
+#[derive(Debug)]
+struct PoolParagraph {
+    title: String,
+    text: String,
+}
+
+#[derive(Debug)]
+struct Question {
+    id: String,
+    question: String,
+    answers: Vec<String>,
+    own: Vec<OwnParagraph>,
+}
+
+/// A paragraph of a question: its place in the pool, and what only this question knows of it.
+#[derive(Debug)]
+struct OwnParagraph {
+    pool_idx: usize,
+    relevant: bool,
+    note: Option<String>,
+}
+
+impl Shelf {
+    fn read(path: &Path, max_line_bytes: usize) -> Result<Self, TaskError> {
+        let mut shelf = Self {
+            path: path.to_owned(),
+            pool: Vec::new(),
+            questions: Vec::new(),
+        };
+        let mut place_in_pool: HashMap<String, usize> = HashMap::new();
+        load_problems(path, FileFormat::Hotpotqa, max_line_bytes, |problem| {
+            let own = problem
+                .paragraphs
+                .into_iter()
+                .map(|paragraph| {
+                    let pool_idx = *place_in_pool
+                        .entry(paragraph.rendered())
+                        .or_insert(shelf.pool.len());
+                    if pool_idx == shelf.pool.len() {
+                        shelf.pool.push(PoolParagraph {
+                            title: paragraph.title,
+                            text: paragraph.text,
+                        });
+                    }
+                    OwnParagraph {
+                        pool_idx,
+                        relevant: paragraph.relevant,
+                        note: paragraph.note,
+                    }
+                })
+                .collect();
+            shelf.questions.push(Question {
+                id: problem.id,
+                question: problem.question,
+                answers: problem.answers,
+                own,
+            });
+        })?;
+        Ok(shelf)
+    }
+
+    fn own_paragraph(&self, own: &OwnParagraph) -> Paragraph {
+        Paragraph {
+            relevant: own.relevant,
+            note: own.note.clone(),
+            ..self.pool_paragraph(own.pool_idx)
+        }
+    }
+
+    fn pool_paragraph(&self, pool_idx: usize) -> Paragraph {
+        let PoolParagraph { title, text } = &self.pool[pool_idx];
+        Paragraph {
+            title: title.clone(),
+            text: text.clone(),
+            relevant: false,
+            note: None,
+        }
+    }
+}
+
+/// HotpotQA, opened.
+#[derive(Debug)]
+pub(crate) struct HotpotQaSource {
+    num_docs: Option<usize>,
+    train_shelf: Shelf,
+    /// `None` if the test problems stand on the train shelf.
+    test_shelf: Option<Shelf>,
+    train: Vec<usize>,
+    test: Vec<usize>,
+}
+
+pub(crate) fn open(options: HotpotQa) -> Result<HotpotQaSource, TaskError> {
+    if options.num_docs == Some(0) {
+        return Err(TaskError::BadOption {
+            kind: KIND,
+            option: "num_docs",
+            value: "0".to_owned(),
+            mend: "give at least as many as a question has paragraphs (10), or leave it out"
+                .to_owned(),
+        });
+    }
+    let test_fraction =
+        checked_test_fraction(KIND, options.test_path.as_deref(), options.test_fraction)?;
+    let train_shelf = Shelf::read(&options.path, options.max_line_bytes)?;
+    let test_shelf = match &options.test_path {
+        Some(path) => Some(Shelf::read(path, options.max_line_bytes)?),
+        None => None,
+    };
+    let (test, train) = match test_fraction {
+        Some(share) => (0..train_shelf.questions.len())
+            .partition(|&idx| is_held_out(&train_shelf.questions[idx].id, share)),
+        None => (
+            test_shelf
+                .iter()
+                .flat_map(|shelf| 0..shelf.questions.len())
+                .collect(),
+            (0..train_shelf.questions.len()).collect(),
+        ),
+    };
+    Ok(HotpotQaSource {
+        num_docs: options.num_docs,
+        train_shelf,
+        test_shelf,
+        train,
+        test,
+    })
+}
+
+impl HotpotQaSource {
+    fn question(&self, split: Split, idx: u64) -> Result<(&Shelf, &Question), TaskError> {
+        let (shelf, question_idxs) = match split {
+            Split::Train => (&self.train_shelf, &self.train),
+            Split::Test => (
+                self.test_shelf.as_ref().unwrap_or(&self.train_shelf),
+                &self.test,
+            ),
+        };
+        if question_idxs.is_empty() {
+            return Err(TaskError::NoProblems {
+                path: shelf.path.clone(),
+                split,
+                mend: MEND_EMPTY_SPLIT,
+            });
+        }
+        let question_idx = question_idxs[(idx % question_idxs.len() as u64) as usize];
+        Ok((shelf, &shelf.questions[question_idx]))
+    }
+}
+
+impl Source for HotpotQaSource {
+    /// From `n_problems` on the questions begin again, each in a new document.
+    fn problem(
+        &self,
+        split: Split,
+        seed: u64,
+        idx: u64,
+        target_tokens: usize,
+        count_tokens: &dyn Fn(&str) -> usize,
+    ) -> Result<Problem, TaskError> {
+        let (shelf, question) = self.question(split, idx)?;
+        let key = ProblemKey {
+            kind: KIND,
+            split,
+            seed,
+            idx,
+        };
+        let mut rng = key.rng(Purpose::Filler);
+        let (mut paragraphs, mut others): (Vec<Paragraph>, Vec<Paragraph>) = question
+            .own
+            .iter()
+            .map(|own| shelf.own_paragraph(own))
+            .partition(|paragraph| paragraph.relevant);
+        let n_facts = paragraphs.len();
+        others.shuffle(&mut rng);
+
+        // Its own paragraphs come first, being the harder ones; then the pool in random order.
+        let own_titles: HashSet<&str> = question
+            .own
+            .iter()
+            .map(|own| shelf.pool[own.pool_idx].title.as_str())
+            .collect();
+        let mut pool_idxs: Vec<usize> = (0..shelf.pool.len()).collect();
+        let strangers = (0..pool_idxs.len()).filter_map(|drawn| {
+            // One step of a Fisher-Yates shuffle: a short document needs a few draws only.
+            let swap = rng.random_range(drawn..pool_idxs.len());
+            pool_idxs.swap(drawn, swap);
+            let pool_idx = pool_idxs[drawn];
+            let is_own = own_titles.contains(shelf.pool[pool_idx].title.as_str());
+            (!is_own).then(|| shelf.pool_paragraph(pool_idx))
+        });
+        let exhausted = |paragraphs: &[Paragraph], n_tokens, wanted| TaskError::PoolExhausted {
+            id: question.id.clone(),
+            path: shelf.path.clone(),
+            n_paragraphs: paragraphs.len(),
+            n_tokens,
+            wanted,
+        };
+
+        if let Some(num_docs) = self.num_docs {
+            let n_own = question.own.len();
+            if num_docs < n_own {
+                return Err(TaskError::TooFewDocs {
+                    id: question.id.clone(),
+                    n_own,
+                    num_docs,
+                });
+            }
+            paragraphs.append(&mut others);
+            paragraphs.extend(strangers.take(num_docs - n_own));
+            if paragraphs.len() < num_docs {
+                let n_tokens = paragraphs.iter().map(|p| count_tokens(&p.rendered())).sum();
+                return Err(exhausted(
+                    &paragraphs,
+                    n_tokens,
+                    format!("`num_docs` = {num_docs}"),
+                ));
+            }
+        } else {
+            let mut budget = Budget::new(target_tokens, count_tokens);
+            budget.take_needed(&question.id, paragraphs.iter())?;
+            let mut is_full = false;
+            for paragraph in others.into_iter().chain(strangers) {
+                is_full = !budget.take(&paragraph)?;
+                if is_full {
+                    break;
+                }
+                paragraphs.push(paragraph);
+            }
+            if !is_full && budget.used_tokens() < target_tokens {
+                let wanted = format!("{target_tokens} tokens");
+                return Err(exhausted(&paragraphs, budget.used_tokens(), wanted));
+            }
+        }
+        paragraphs.shuffle(&mut key.rng(Purpose::Placement));
+        Ok(Problem {
+            id: question.id.clone(),
+            question: question.question.clone(),
+            paragraphs,
+            answers: question.answers.clone(),
+            n_facts,
+        })
+    }
+
+    fn n_problems(&self, split: Split) -> Option<usize> {
+        Some(match split {
+            Split::Train => self.train.len(),
+            Split::Test => self.test.len(),
+        })
+    }
+
+    /// The question over its own paragraphs alone.
+    fn sample_problem(&self, _seed: u64, idx: u64) -> Result<Problem, TaskError> {
+        let (shelf, question) = self.question(Split::Train, idx)?;
+        Ok(Problem {
+            id: question.id.clone(),
+            question: question.question.clone(),
+            paragraphs: question
+                .own
+                .iter()
+                .map(|own| shelf.own_paragraph(own))
+                .collect(),
+            answers: question.answers.clone(),
+            n_facts: question.own.iter().filter(|own| own.relevant).count(),
+        })
+    }
+}
+
+/// The fields that are read; the first is the id.
+pub(crate) const FIELDS: [&str; 5] = ["_id", "question", "answer", "supporting_facts", "context"];
+
+/// One record, with the paragraphs in the order of the file.
+///
+/// The note of a gold paragraph is its title and its supporting sentences. Sentence numbers beyond
+/// the paragraph's end, of which the official files have some, name no sentence.
+pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> {
+    let mut fields = Fields::new(object);
+    let id = fields.text("_id");
+    let question = fields.text("question");
+    let answer = fields.text("answer");
+    let facts = supporting_facts(&mut fields);
+    let context = context(&mut fields);
+
+    let (Some(id), Some(question), Some(answer), Some(facts), Some(context)) =
+        (id, question, answer, facts, context)
+    else {
+        return Err(fields.into_faults());
+    };
+    for (fact_idx, (title, _)) in facts.iter().enumerate() {
+        if !context.iter().any(|(other, _)| other == title) {
+            fields.fault(
+                format!("supporting_facts[{fact_idx}]"),
+                format!(
+                    "names {title:?}, which `context` lacks; use a file of the distractor setting"
+                ),
+            );
+        }
+    }
+    let paragraphs: Vec<Paragraph> = context
+        .iter()
+        .map(|(title, sentences)| {
+            let told: Vec<&str> = facts
+                .iter()
+                .filter(|(fact_title, _)| fact_title == title)
+                .filter_map(|&(_, sentence_idx)| sentences.get(sentence_idx))
+                .map(|sentence| sentence.trim())
+                .filter(|sentence| !sentence.is_empty())
+                .collect();
+            Paragraph {
+                title: (*title).to_owned(),
+                text: joined(sentences),
+                relevant: facts.iter().any(|(fact_title, _)| fact_title == title),
+                note: (!told.is_empty()).then(|| format!("{title}: {}", told.join(" "))),
+            }
+        })
+        .collect();
+    let faults = fields.into_faults();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    Ok(Problem {
+        id: id.to_owned(),
+        question: question.to_owned(),
+        n_facts: paragraphs
+            .iter()
+            .filter(|paragraph| paragraph.relevant)
+            .count(),
+        paragraphs,
+        answers: vec![answer.to_owned()],
+    })
+}
+
+fn supporting_facts<'a>(fields: &mut Fields<'a>) -> Option<Vec<(&'a str, usize)>> {
+    let value = fields.required("supporting_facts")?;
+    let list = fields.as_list("supporting_facts", value, "[title, sentence number]")?;
+    list.iter()
+        .enumerate()
+        .map(|(fact_idx, fact)| {
+            let field = format!("supporting_facts[{fact_idx}]");
+            let Some([title, sentence_idx]) = fact.as_array().map(Vec::as_slice) else {
+                fields.fault(field, not_a_pair(fact, "[title, sentence number]"));
+                return None;
+            };
+            let title = fields.as_text(&format!("{field}[0]"), title);
+            let sentence_idx = fields.as_count(&format!("{field}[1]"), sentence_idx);
+            title.zip(sentence_idx)
+        })
+        // Every fault is wanted, not only those up to the first.
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect()
+}
+
+fn context<'a>(fields: &mut Fields<'a>) -> Option<Vec<(&'a str, Vec<&'a str>)>> {
+    let value = fields.required("context")?;
+    let list = fields.as_list("context", value, "[title, [sentences]]")?;
+    list.iter()
+        .enumerate()
+        .map(|(paragraph_idx, paragraph)| {
+            let field = format!("context[{paragraph_idx}]");
+            let Some([title, sentences]) = paragraph.as_array().map(Vec::as_slice) else {
+                fields.fault(field, not_a_pair(paragraph, "[title, [sentences]]"));
+                return None;
+            };
+            let title = fields.as_text(&format!("{field}[0]"), title);
+            let field = format!("{field}[1]");
+            let sentences = fields.as_list(&field, sentences, "sentences")?;
+            let sentences: Vec<_> = sentences
+                .iter()
+                .enumerate()
+                .map(|(idx, sentence)| fields.as_any_text(&format!("{field}[{idx}]"), sentence))
+                .collect();
+            title.zip(sentences.into_iter().collect())
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect()
+}
+
+fn not_a_pair(value: &Value, wanted: &str) -> String {
+    match value {
+        Value::Array(list) => format!("has {} elements; give {wanted}", list.len()),
+        other => format!("is {}; give {wanted}", kind_of(other)),
+    }
+}
+
+/// Sentences as one text. The official files begin all but the first with a space; where one does
+/// not, a space is put in.
+fn joined(sentences: &[&str]) -> String {
+    let mut text = String::new();
+    for sentence in sentences {
+        if !text.is_empty()
+            && !text.ends_with(char::is_whitespace)
+            && !sentence.starts_with(char::is_whitespace)
+        {
+            text.push(' ');
+        }
+        text.push_str(sentence);
+    }
+    text.trim().to_owned()
+}

@@ -45,6 +45,12 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_without_tokens_is_left_out_whatever_its_reward() {
+        let found = opo(&[vec![1.0, 0.0, 9.0]], &[vec![1, 1, 0]]);
+        assert_eq!(found, [[0.5, -0.5, 0.0]]);
+    }
+
+    #[test]
     fn long_attempts_pull_the_baseline() {
         // numpy: L = [1, 2, 3, 2]; (L * R).sum() / L.sum() = .375 for R = [1, 0, 0, 1]
         let found = opo(&[vec![1.0, 0.0, 0.0, 1.0]], &[vec![1, 2, 3, 2]]);

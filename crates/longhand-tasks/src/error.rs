@@ -42,7 +42,8 @@ pub enum TaskError {
     /// All paragraphs of the pool are in the document and it is still too small.
     #[error(
         "problem `{id}`: the pool of {path} has only {n_paragraphs} paragraphs for one document \
-         ({n_tokens} tokens), too few for {wanted}; ask for less or give a larger file",
+         ({n_tokens} tokens), too few for {wanted}; ask for less, \
+         give a larger file or set `pool = \"repeat\"`",
         path = path.display()
     )]
     PoolExhausted {

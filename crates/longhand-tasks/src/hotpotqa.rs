@@ -16,6 +16,7 @@ use std::{
 };
 
 use rand::{RngExt, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -29,6 +30,18 @@ use crate::{
     generator::Budget,
     stream::{ProblemKey, Purpose},
 };
+
+/// What happens when every paragraph of the pool is in the document and it is still too short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PoolUse {
+    /// The pool begins again in a new order, without the question's own paragraphs: a small file
+    /// gives long documents, in which some paragraphs of other questions come more than once.
+    #[default]
+    Repeat,
+    /// That is an error: no paragraph comes twice.
+    Once,
+}
 
 /// Options of the task `hotpotqa`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +61,9 @@ pub struct HotpotQa {
     /// to the length asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_docs: Option<usize>,
+    /// Whether a document longer than the whole pool may repeat paragraphs of other questions.
+    #[serde(default)]
+    pub pool: PoolUse,
     /// How long one record may be.
     #[serde(default = "default_max_line_bytes")]
     pub max_line_bytes: usize,
@@ -128,6 +144,41 @@ impl Shelf {
         Ok(shelf)
     }
 
+    /// Paragraphs of other questions in random order, none under a title of `question`'s own.
+    fn strangers<'a>(
+        &'a self,
+        question: &Question,
+        pool_use: PoolUse,
+        rng: &'a mut ChaCha8Rng,
+    ) -> impl Iterator<Item = Paragraph> + 'a {
+        let own_titles: HashSet<&str> = question
+            .own
+            .iter()
+            .map(|own| self.pool[own.pool_idx].title.as_str())
+            .collect();
+        let mut pool_idxs: Vec<usize> = (0..self.pool.len()).collect();
+        let (mut n_drawn, mut n_given) = (0, 0);
+        std::iter::from_fn(move || {
+            loop {
+                if n_drawn == pool_idxs.len() {
+                    if pool_use == PoolUse::Once || n_given == 0 {
+                        return None;
+                    }
+                    n_drawn = 0;
+                }
+                // One step of a Fisher-Yates shuffle: a short document needs a few draws only.
+                let swap = rng.random_range(n_drawn..pool_idxs.len());
+                pool_idxs.swap(n_drawn, swap);
+                let pool_idx = pool_idxs[n_drawn];
+                n_drawn += 1;
+                if !own_titles.contains(self.pool[pool_idx].title.as_str()) {
+                    n_given += 1;
+                    return Some(self.pool_paragraph(pool_idx));
+                }
+            }
+        })
+    }
+
     fn own_paragraph(&self, own: &OwnParagraph) -> Paragraph {
         Paragraph {
             relevant: own.relevant,
@@ -151,6 +202,7 @@ impl Shelf {
 #[derive(Debug)]
 pub(crate) struct HotpotQaSource {
     num_docs: Option<usize>,
+    pool_use: PoolUse,
     train_shelf: Shelf,
     /// `None` if the test problems stand on the train shelf.
     test_shelf: Option<Shelf>,
@@ -188,6 +240,7 @@ pub(crate) fn open(options: HotpotQa) -> Result<HotpotQaSource, TaskError> {
     };
     Ok(HotpotQaSource {
         num_docs: options.num_docs,
+        pool_use: options.pool,
         train_shelf,
         test_shelf,
         train,
@@ -243,20 +296,7 @@ impl Source for HotpotQaSource {
         others.shuffle(&mut rng);
 
         // Its own paragraphs come first, being the harder ones; then the pool in random order.
-        let own_titles: HashSet<&str> = question
-            .own
-            .iter()
-            .map(|own| shelf.pool[own.pool_idx].title.as_str())
-            .collect();
-        let mut pool_idxs: Vec<usize> = (0..shelf.pool.len()).collect();
-        let strangers = (0..pool_idxs.len()).filter_map(|drawn| {
-            // One step of a Fisher-Yates shuffle: a short document needs a few draws only.
-            let swap = rng.random_range(drawn..pool_idxs.len());
-            pool_idxs.swap(drawn, swap);
-            let pool_idx = pool_idxs[drawn];
-            let is_own = own_titles.contains(shelf.pool[pool_idx].title.as_str());
-            (!is_own).then(|| shelf.pool_paragraph(pool_idx))
-        });
+        let strangers = shelf.strangers(question, self.pool_use, &mut rng);
         let exhausted = |paragraphs: &[Paragraph], n_tokens, wanted| TaskError::PoolExhausted {
             id: question.id.clone(),
             path: shelf.path.clone(),

@@ -147,22 +147,27 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
         .optional("n_facts")
         .map(|value| fields.as_count("n_facts", value));
 
-    match (id, question, answers, paragraphs, stated_facts) {
-        (Some(id), Some(question), Some(answers), Some(paragraphs), None | Some(Some(_))) => {
-            let n_relevant = paragraphs
-                .iter()
-                .filter(|paragraph| paragraph.relevant)
-                .count();
-            Ok(Problem {
-                id,
-                question: question.to_owned(),
-                answers,
-                n_facts: stated_facts.flatten().unwrap_or(n_relevant),
-                paragraphs,
-            })
-        }
-        _ => Err(fields.into_faults()),
+    let faults = fields.into_faults();
+    let (Some(id), Some(question), Some(answers), Some(paragraphs)) =
+        (id, question, answers, paragraphs)
+    else {
+        return Err(faults);
+    };
+    // A record can have all it needs and still be broken.
+    if !faults.is_empty() {
+        return Err(faults);
     }
+    let n_relevant = paragraphs
+        .iter()
+        .filter(|paragraph| paragraph.relevant)
+        .count();
+    Ok(Problem {
+        id,
+        question: question.to_owned(),
+        answers,
+        n_facts: stated_facts.flatten().unwrap_or(n_relevant),
+        paragraphs,
+    })
 }
 
 fn id(fields: &mut Fields) -> Option<String> {

@@ -46,7 +46,7 @@ pub use data_file::{
 };
 pub use error::{BadRecord, TaskError};
 pub use generator::FactOrder;
-pub use hotpotqa::HotpotQa;
+pub use hotpotqa::{HotpotQa, PoolUse};
 pub use jsonl::{Jsonl, write_jsonl};
 pub use lookup::{Lookup, NoteForm};
 pub use multi_hop::{MultiHop, TierWeights};

@@ -248,7 +248,7 @@ mod tests {
     fn drawn(split: Split, name_split: NameSplit) -> [HashSet<String>; 3] {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let names = Names { split, name_split };
-        let mut sets = [const { HashSet::new() }; 3];
+        let mut sets = [HashSet::new(), HashSet::new(), HashSet::new()];
         for _ in 0..20_000 {
             let person = names.person(&mut rng);
             sets[0].insert(

@@ -201,7 +201,14 @@ fn parse(bytes: &[u8], mend: &str) -> Object {
             "this is {}, not a JSON object; {mend}",
             kind_of(&other)
         )),
-        Err(error) => Err(format!("this is not JSON ({error}); {mend}")),
+        Err(error) => {
+            let (line, column) = (error.line(), error.column());
+            let error = error.to_string();
+            let what = error.split(" at line ").next().unwrap_or(&error);
+            Err(format!(
+                "this is not JSON: {what} at line {line}, column {column} of this record; {mend}"
+            ))
+        }
     }
 }
 

@@ -53,38 +53,36 @@ impl Document {
     /// Keeps the first and the last half of a document that is longer than `max_tokens`, and says
     /// how many tokens were dropped from between them (0 when it fits).
     ///
-    /// The first half has `max_tokens / 2` tokens, the last one the rest, so an odd token goes to
-    /// the end. A relevant span that crosses the cut keeps what is left of it on each side.
+    /// [`centre_cut`] says which tokens go. A relevant span that crosses the cut keeps what is left of it on each side.
     ///
     /// Source: MemAgent's official code (arXiv:2507.02259), which cuts contexts over
     /// `max_chunks * chunk_size` tokens in this way.
     pub fn truncate_centre(&self, max_tokens: usize) -> (Document, usize) {
-        let n_tokens = self.ids.len();
-        if n_tokens <= max_tokens {
-            return (self.clone(), 0);
-        }
-        let n_head = max_tokens / 2;
-        let n_tail = max_tokens - n_head;
-        let tail_start = n_tokens - n_tail;
-
-        let mut ids = Vec::with_capacity(max_tokens);
-        ids.extend_from_slice(&self.ids[..n_head]);
-        ids.extend_from_slice(&self.ids[tail_start..]);
-
-        let head = relevant_in(&self.relevant, &(0..n_head));
-        let tail = relevant_in(&self.relevant, &(tail_start..n_tokens));
-        let dropped = n_tokens - max_tokens;
+        let cut = centre_cut(self.ids.len(), max_tokens);
+        let ids = [&self.ids[..cut.start], &self.ids[cut.end..]].concat();
+        let head = relevant_in(&self.relevant, &(0..cut.start));
+        let tail = relevant_in(&self.relevant, &(cut.end..self.ids.len()));
         let moved = tail
             .into_iter()
-            .map(|span| span.start - dropped..span.end - dropped);
+            .map(|span| span.start - cut.len()..span.end - cut.len());
         let relevant = head.into_iter().chain(moved).collect();
-        (Document { ids, relevant }, dropped)
+        (Document { ids, relevant }, cut.len())
     }
 
     /// Number of tokens in relevant spans.
     pub fn n_relevant(&self) -> usize {
         self.relevant.iter().map(Range::len).sum()
     }
+}
+
+/// The span of a text of `n_tokens` that is left out of its centre so that at most `max_tokens`
+/// remain; empty when it fits.
+///
+/// The first half that stays has `max_tokens / 2` tokens, the last one the rest, so an odd token
+/// goes to the end.
+pub fn centre_cut(n_tokens: usize, max_tokens: usize) -> Range<usize> {
+    let n_head = n_tokens.min(max_tokens) / 2;
+    n_head..n_head + n_tokens.saturating_sub(max_tokens)
 }
 
 /// The parts of `relevant` that lie inside `chunk`, in order, still in document positions.

@@ -24,7 +24,7 @@ mod teacher;
 mod template;
 
 pub use crate::chunks::{ChunkOptions, chunk_spans};
-pub use crate::document::{Document, relevant_in};
+pub use crate::document::{Document, centre_cut, relevant_in};
 pub use crate::error::ReaderError;
 pub use crate::presets::PRESETS;
 pub use crate::reader::{Ask, Reader, ReaderLimits, StopReason, TurnKind};

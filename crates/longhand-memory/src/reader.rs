@@ -108,7 +108,36 @@ pub(crate) struct Plan {
 /// The state machine for one document. Cloning is cheap: one reader per attempt shares everything
 /// but its memory.
 ///
-/// Ask and reply take turns until [`Reader::ask`] returns `None`.
+/// Ask and reply take turns until [`Reader::ask`] returns `None`:
+///
+/// ```
+/// use std::sync::Arc;
+/// use longhand_memory::{ChunkOptions, Document, Reader, ReaderLimits, StopReason, TemplatesText};
+///
+/// let templates = TemplatesText::preset("longhand")?.compile(|text| {
+///     text.bytes().map(u32::from).collect()
+/// });
+/// let limits = ReaderLimits {
+///     max_question_tokens: 64,
+///     max_memory_tokens: 100,
+///     max_answer_tokens: 10,
+///     window: None,
+/// };
+/// let document = Document::new(vec![7; 250], vec![])?;
+/// let chunks = ChunkOptions::new(100, 0, None)?;
+/// let mut reader =
+///     Reader::new(&[1, 2], Arc::new(document), &chunks, Arc::new(templates), limits, &[0])?;
+///
+/// let mut n_turns = 0;
+/// while let Some(_ask) = reader.ask() {
+///     // A model would continue `_ask.prompt` by at most `_ask.max_tokens` tokens; 0 ends it.
+///     reader.reply(&[42, 0], StopReason::EndToken);
+///     n_turns += 1;
+/// }
+/// assert_eq!(n_turns, 4);
+/// assert_eq!(reader.answer(), Some(&[42][..]));
+/// # Ok::<(), longhand_memory::ReaderError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Reader {
     pub(crate) plan: Arc<Plan>,

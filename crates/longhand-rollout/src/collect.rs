@@ -1,0 +1,603 @@
+//! Many readers side by side, one generator: all attempts at all problems advance turn by turn.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use longhand_memory::{Ask, Reader, TeacherScope};
+
+use crate::{
+    Completion, EncodedProblem, Generate, Group, ReaderSetup, Request, RolloutError, Sampling,
+    StreamBase, Trajectory, Turn,
+};
+
+/// How to collect.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CollectOptions {
+    /// Attempts at each problem; at least 1.
+    pub group_size: usize,
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// The random streams to draw from.
+    pub streams: StreamBase,
+    /// Most requests in one call of the generator; at least 1. It changes no rollout.
+    pub max_batch: usize,
+    /// Which teacher prompts to record at the turns that read, if any.
+    pub teacher: Option<TeacherScope>,
+}
+
+/// One attempt under way.
+struct Attempt {
+    problem_place: usize,
+    problem_idx: u64,
+    attempt: u32,
+    reader: Reader,
+    turns: Vec<Turn>,
+}
+
+/// Lets `group_size` readers read each problem to its answer and records every token.
+///
+/// `problems` are pairs of the problem's index in its source, which names its random streams, and
+/// the problem. The groups come in the same order. A rollout depends on its stream, its problem,
+/// the generator's weights and the sampling settings; not on `max_batch`, the other problems or
+/// their order.
+///
+/// All attempts take a turn before any takes its next. A call may mix readers that read with
+/// readers of shorter documents that already answer; requests of one problem are side by side and
+/// name the same [`Request::group`], its place in `problems`.
+///
+/// # Errors
+/// Settings and problems that cannot be read are refused before anything is sampled. Later, the
+/// generator's own error, or a completion that breaks its promise: another number of completions,
+/// log-probabilities that do not match the ids or are not finite, more tokens than asked for, or
+/// tokens after an end token.
+pub fn collect<G: Generate + ?Sized>(
+    generator: &mut G,
+    problems: &[(u64, Arc<EncodedProblem>)],
+    setup: &ReaderSetup,
+    options: &CollectOptions,
+) -> Result<Vec<Group>, RolloutError> {
+    let mut attempts = start(problems, setup, options)?;
+    loop {
+        let mut reading: Vec<&mut Attempt> = attempts
+            .iter_mut()
+            .filter(|attempt| attempt.reader.turn_kind().is_some())
+            .collect();
+        if reading.is_empty() {
+            break;
+        }
+        for batch in reading.chunks_mut(options.max_batch) {
+            take_turn(generator, batch, options)?;
+        }
+    }
+
+    let mut groups: Vec<Group> = problems
+        .iter()
+        .map(|(problem_idx, problem)| Group {
+            problem_idx: *problem_idx,
+            problem: Arc::clone(problem),
+            trajectories: Vec::with_capacity(options.group_size),
+        })
+        .collect();
+    for attempt in attempts {
+        let trajectory = Trajectory {
+            answer: attempt.reader.answer().unwrap_or_default().to_vec(),
+            dropped_tokens: attempt.reader.dropped_tokens(),
+            turns: attempt.turns,
+        };
+        groups[attempt.problem_place].trajectories.push(trajectory);
+    }
+    Ok(groups)
+}
+
+/// Every attempt at its first turn, problem by problem; all that can be refused is refused here.
+fn start(
+    problems: &[(u64, Arc<EncodedProblem>)],
+    setup: &ReaderSetup,
+    options: &CollectOptions,
+) -> Result<Vec<Attempt>, RolloutError> {
+    options.sampling.check()?;
+    let group_size = u32::try_from(options.group_size).unwrap_or(0);
+    if group_size == 0 {
+        return Err(RolloutError::GroupSize {
+            group_size: options.group_size,
+        });
+    }
+    if options.max_batch == 0 {
+        return Err(RolloutError::MaxBatchZero);
+    }
+    let mut seen = HashSet::new();
+    let mut attempts = Vec::new();
+    for (problem_place, (problem_idx, problem)) in problems.iter().enumerate() {
+        if !seen.insert(*problem_idx) {
+            return Err(RolloutError::RepeatedProblem {
+                problem_idx: *problem_idx,
+            });
+        }
+        let reader = setup.reader(problem)?;
+        if let Some(scope) = options.teacher {
+            reader
+                .check_teacher(scope)
+                .map_err(|source| RolloutError::Reader {
+                    id: problem.id.clone(),
+                    source,
+                })?;
+        }
+        attempts.extend((0..group_size).map(|attempt| Attempt {
+            problem_place,
+            problem_idx: *problem_idx,
+            attempt,
+            reader: reader.clone(),
+            turns: Vec::with_capacity(reader.n_turns()),
+        }));
+    }
+    Ok(attempts)
+}
+
+/// One turn of each attempt in the batch, in one call of the generator.
+fn take_turn<G: Generate + ?Sized>(
+    generator: &mut G,
+    batch: &mut [&mut Attempt],
+    options: &CollectOptions,
+) -> Result<(), RolloutError> {
+    let (mut kinds, mut requests) = (Vec::new(), Vec::new());
+    for attempt in batch.iter() {
+        let Some(Ask {
+            kind,
+            prompt,
+            max_tokens,
+        }) = attempt.reader.ask()
+        else {
+            continue;
+        };
+        kinds.push(kind);
+        let group = attempt.problem_place;
+        requests.push(Request {
+            prompt,
+            max_tokens,
+            group,
+            key: attempt.key(options),
+        });
+    }
+    let completions = generator
+        .generate(&requests, &options.sampling)
+        .map_err(|source| RolloutError::Generate {
+            source: Box::new(source),
+        })?;
+    if completions.len() != requests.len() {
+        return Err(RolloutError::CompletionCount {
+            n_requests: requests.len(),
+            n_completions: completions.len(),
+        });
+    }
+    let replies = kinds.into_iter().zip(requests).zip(completions);
+    for (attempt, ((kind, request), completion)) in batch.iter_mut().zip(replies) {
+        attempt.check(&request, &completion)?;
+        let teacher_prompt = options
+            .teacher
+            .and_then(|scope| attempt.reader.teacher_prompt(scope));
+        let Completion {
+            ids,
+            logprobs,
+            stop_reason,
+        } = completion;
+        let stop_reason = attempt.reader.reply(&ids, stop_reason);
+        attempt.turns.push(Turn {
+            kind,
+            prompt: request.prompt,
+            completion: ids,
+            rollout_logprobs: logprobs,
+            stop_reason,
+            teacher_prompt,
+        });
+    }
+    Ok(())
+}
+
+impl Attempt {
+    fn key(&self, options: &CollectOptions) -> crate::StreamKey {
+        options
+            .streams
+            .key(self.problem_idx, self.attempt, self.turns.len() as u32)
+    }
+
+    fn check(&self, request: &Request, completion: &Completion) -> Result<(), RolloutError> {
+        let Completion {
+            ids,
+            logprobs,
+            stop_reason: _,
+        } = completion;
+        let is_end = |id: &u32| self.reader.end_ids().contains(id);
+        let problem = if ids.len() != logprobs.len() {
+            format!(
+                "has {} ids but {} log-probabilities",
+                ids.len(),
+                logprobs.len()
+            )
+        } else if request.max_tokens < ids.len() {
+            format!(
+                "has {} tokens, {} were asked for",
+                ids.len(),
+                request.max_tokens
+            )
+        } else if let Some(at) = logprobs.iter().position(|logprob| !logprob.is_finite()) {
+            format!("has the log-probability {} at token {at}", logprobs[at])
+        } else if let Some(at) = ids.iter().position(is_end).filter(|at| at + 1 < ids.len()) {
+            format!("goes on after its end token {} at token {at}", ids[at])
+        } else {
+            return Ok(());
+        };
+        Err(RolloutError::Completion {
+            problem_idx: self.problem_idx,
+            attempt: self.attempt,
+            turn: self.turns.len() as u32,
+            problem,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use longhand_memory::{
+        ChunkOptions, Document, ReaderLimits, StopReason, TemplatesText, TurnKind,
+    };
+    use proptest::prelude::*;
+    use rand_chacha::rand_core::Rng;
+
+    use super::*;
+    use crate::{Purpose, StreamKey};
+
+    const END: u32 = 0;
+    const Q: u32 = 1000;
+
+    fn setup() -> ReaderSetup {
+        let text = TemplatesText::parse("{question}{chunk}{memory}", "{question}{memory}", "");
+        ReaderSetup {
+            chunks: ChunkOptions::new(3, 0, Some(4)).unwrap(),
+            templates: Arc::new(text.unwrap().compile(|_| vec![])),
+            limits: ReaderLimits {
+                max_question_tokens: 1,
+                max_memory_tokens: 4,
+                max_answer_tokens: 3,
+                window: None,
+            },
+            end_ids: vec![END],
+        }
+    }
+
+    /// A document of `n_tokens` whose second token is relevant; the question names the problem.
+    fn problem(idx: u64, n_tokens: u32) -> (u64, Arc<EncodedProblem>) {
+        let relevant = if n_tokens < 2 {
+            vec![]
+        } else {
+            std::iter::once(1..2).collect()
+        };
+        let document = Document::new((100..100 + n_tokens).collect(), relevant).unwrap();
+        let problem = EncodedProblem {
+            id: format!("p{idx}"),
+            question: vec![Q + idx as u32],
+            document: Arc::new(document),
+            ..EncodedProblem::default()
+        };
+        (idx, Arc::new(problem))
+    }
+
+    fn options(group_size: usize, max_batch: usize) -> CollectOptions {
+        CollectOptions {
+            group_size,
+            sampling: Sampling::at(1.0),
+            streams: StreamBase {
+                seed: 3,
+                purpose: Purpose::ROLLOUT,
+                step: 2,
+            },
+            max_batch,
+            teacher: None,
+        }
+    }
+
+    /// Draws a completion from the request's stream alone; the ids also depend on the prompt.
+    fn draw(request: &Request) -> Completion {
+        let mut rng = request.key.rng();
+        let of_prompt = request
+            .prompt
+            .iter()
+            .fold(7_u32, |hash, id| hash.wrapping_mul(31) ^ id);
+        let wanted = 1 + rng.next_u32() as usize % (request.max_tokens + 1);
+        let mut ids: Vec<u32> = (0..wanted.min(request.max_tokens))
+            .map(|_| 1 + (rng.next_u32() ^ of_prompt) % 50)
+            .collect();
+        let mut stop_reason = StopReason::MaxTokens;
+        if wanted <= request.max_tokens {
+            ids[wanted - 1] = END;
+            stop_reason = StopReason::EndToken;
+        }
+        let logprobs = ids
+            .iter()
+            .map(|_| -((rng.next_u32() >> 8) as f32))
+            .collect();
+        Completion {
+            ids,
+            logprobs,
+            stop_reason,
+        }
+    }
+
+    fn scripted(requests: &[Request], _: &Sampling) -> Result<Vec<Completion>, Infallible> {
+        Ok(requests.iter().map(draw).collect())
+    }
+
+    fn collected(
+        problems: &[(u64, Arc<EncodedProblem>)],
+        options: &CollectOptions,
+    ) -> Result<Vec<Group>, RolloutError> {
+        collect(&mut scripted, problems, &setup(), options)
+    }
+
+    #[test]
+    fn no_problem_makes_no_group() {
+        assert_eq!(collected(&[], &options(2, 3)).unwrap(), []);
+    }
+
+    #[test]
+    fn readers_of_different_lengths_advance_in_one_call_until_the_last_has_answered() {
+        let mut calls: Vec<Vec<(usize, StreamKey, Vec<u32>)>> = Vec::new();
+        let mut generator = |requests: &[Request], _: &Sampling| {
+            let seen = |request: &Request| (request.group, request.key, request.prompt.clone());
+            calls.push(requests.iter().map(seen).collect());
+            let reply = Completion {
+                ids: vec![7, END],
+                logprobs: vec![-1.0; 2],
+                stop_reason: StopReason::EndToken,
+            };
+            Ok::<_, Infallible>(vec![reply; requests.len()])
+        };
+        let problems = [problem(5, 4), problem(2, 0)];
+        let options = options(2, 10);
+        let groups = collect(&mut generator, &problems, &setup(), &options).unwrap();
+
+        let key = |problem, attempt, turn| options.streams.key(problem, attempt, turn);
+        let first = vec![Q + 5, 100, 101, 102];
+        assert_eq!(calls.len(), 3);
+        assert_eq!(
+            calls[0],
+            [
+                (0, key(5, 0, 0), first.clone()),
+                (0, key(5, 1, 0), first),
+                (1, key(2, 0, 0), vec![Q + 2]),
+                (1, key(2, 1, 0), vec![Q + 2]),
+            ]
+        );
+        let second = vec![Q + 5, 103, 7];
+        assert_eq!(
+            calls[1],
+            [(0, key(5, 0, 1), second.clone()), (0, key(5, 1, 1), second)]
+        );
+        assert_eq!(calls[2][1], (0, key(5, 1, 2), vec![Q + 5, 7]));
+
+        assert_eq!(
+            groups
+                .iter()
+                .map(|group| group.problem_idx)
+                .collect::<Vec<_>>(),
+            [5, 2]
+        );
+        let kinds: Vec<_> = groups[0].trajectories[1]
+            .turns
+            .iter()
+            .map(|turn| turn.kind)
+            .collect();
+        let read = |chunk_idx| TurnKind::Read { chunk_idx };
+        assert_eq!(kinds, [read(0), read(1), TurnKind::Answer]);
+        assert_eq!(groups[1].trajectories[0].turns.len(), 1);
+        assert_eq!(groups[1].trajectories[0].answer, [7]);
+    }
+
+    #[test]
+    fn what_was_sampled_is_recorded_token_by_token_and_carried_without_its_end() {
+        let options = options(3, 2);
+        let groups = collected(&[problem(0, 9)], &options).unwrap();
+        let mut stops = HashSet::new();
+        for (attempt, trajectory) in groups[0].trajectories.iter().enumerate() {
+            let mut memory: &[u32] = &[];
+            for (turn_idx, turn) in trajectory.turns.iter().enumerate() {
+                let (chunk, max_tokens) = match turn.kind {
+                    TurnKind::Read { chunk_idx } => {
+                        (&groups[0].problem.document.ids[3 * chunk_idx..][..3], 4)
+                    }
+                    TurnKind::Answer => (&[][..], 3),
+                };
+                let prompt = [&[Q], chunk, memory].concat();
+                assert_eq!(turn.prompt, prompt);
+                let key = options.streams.key(0, attempt as u32, turn_idx as u32);
+                let expect = draw(&Request {
+                    prompt,
+                    max_tokens,
+                    group: 0,
+                    key,
+                });
+                assert_eq!(turn.completion, expect.ids);
+                assert_eq!(turn.rollout_logprobs, expect.logprobs);
+                assert_eq!(turn.stop_reason, expect.stop_reason);
+                assert_eq!(turn.teacher_prompt, None);
+                memory = turn
+                    .completion
+                    .strip_suffix(&[END])
+                    .unwrap_or(&turn.completion);
+                stops.insert(turn.stop_reason);
+            }
+            assert_eq!(trajectory.turns.len(), 4);
+            assert_eq!(trajectory.answer, memory);
+            assert_eq!(trajectory.dropped_tokens, 0);
+        }
+        assert_eq!(
+            stops.len(),
+            2,
+            "the script must both end and hit the cap: {stops:?}"
+        );
+    }
+
+    #[test]
+    fn teacher_prompts_are_recorded_at_the_turns_that_read() {
+        let options = CollectOptions {
+            teacher: Some(TeacherScope::Chunk),
+            ..options(1, 1)
+        };
+        let groups = collected(&[problem(0, 6)], &options).unwrap();
+        let turns = &groups[0].trajectories[0].turns;
+        let memory = turns[1].prompt[4..].to_vec();
+        assert_eq!(turns[0].teacher_prompt, Some(vec![Q, 101]));
+        assert_eq!(turns[1].teacher_prompt, Some([vec![Q], memory].concat()));
+        assert_eq!(turns[2].teacher_prompt, None);
+    }
+
+    #[test]
+    fn tokens_cut_from_a_long_document_are_on_record() {
+        let groups = collected(&[problem(0, 15)], &options(1, 1)).unwrap();
+        let trajectory = &groups[0].trajectories[0];
+        assert_eq!((trajectory.turns.len(), trajectory.dropped_tokens), (5, 3));
+    }
+
+    #[test]
+    fn one_rollout_can_be_replayed_alone() {
+        let all = collected(&[problem(4, 7), problem(1, 2)], &options(3, 4)).unwrap();
+        let alone = collected(&[problem(1, 2)], &options(1, 1)).unwrap();
+        assert_eq!(alone[0].trajectories[0], all[1].trajectories[0]);
+    }
+
+    #[test]
+    fn attempts_differ() {
+        let groups = collected(&[problem(0, 9)], &options(2, 9)).unwrap();
+        assert_ne!(groups[0].trajectories[0], groups[0].trajectories[1]);
+    }
+
+    #[test]
+    fn bad_settings_are_refused_before_anything_is_sampled() {
+        let mut generator = |_: &[Request], _: &Sampling| -> Result<Vec<Completion>, Infallible> {
+            unreachable!("nothing may be sampled")
+        };
+        let mut text = |problems: &[_], setup: &ReaderSetup, options: CollectOptions| {
+            collect(&mut generator, problems, setup, &options)
+                .unwrap_err()
+                .to_string()
+        };
+        let two = [problem(0, 3), problem(1, 3)];
+        assert!(text(&two, &setup(), options(0, 1)).starts_with("group_size is 0"));
+        assert!(text(&two, &setup(), options(1, 0)).starts_with("max_batch is 0"));
+        let twice = [problem(3, 1), problem(3, 2)];
+        assert!(
+            text(&twice, &setup(), options(1, 1)).starts_with("problem 3 is in the list twice")
+        );
+        let cold = CollectOptions {
+            sampling: Sampling::at(-1.0),
+            ..options(1, 1)
+        };
+        assert!(text(&two, &setup(), cold).starts_with("temperature is -1"));
+
+        let mut short = setup();
+        short.limits.max_question_tokens = 0;
+        assert_eq!(
+            text(&two, &short, options(1, 1)),
+            "problem p0 cannot be read: the question has 1 tokens, over max_question_tokens = 0; \
+             shorten it or raise the limit"
+        );
+        // The student of one chunk needs 1 + 1 + 0 + 4 tokens, the teacher no more, but the whole
+        // document's relevant text is six tokens.
+        let mut tight = setup();
+        tight.chunks = ChunkOptions::new(1, 0, None).unwrap();
+        tight.limits.window = Some(10);
+        let document = Document::new(vec![1; 6], std::iter::once(0..6).collect()).unwrap();
+        let wide = EncodedProblem {
+            document: Arc::new(document),
+            ..(*two[0].1).clone()
+        };
+        let wide = [(0, Arc::new(wide))];
+        let teacher = CollectOptions {
+            teacher: Some(TeacherScope::Document),
+            ..options(1, 1)
+        };
+        let refused = text(&wide, &tight, teacher);
+        assert!(
+            refused.starts_with("problem p0 cannot be read: the whole-document teacher"),
+            "{refused}"
+        );
+        assert!(collect(&mut scripted, &wide, &tight, &options(1, 1)).is_ok());
+    }
+
+    #[test]
+    fn a_generator_that_breaks_its_promise_is_named_with_the_turn() {
+        let text = |ids: &[u32], logprobs: &[f32]| {
+            let completion = Completion {
+                ids: ids.to_vec(),
+                logprobs: logprobs.to_vec(),
+                stop_reason: StopReason::EndToken,
+            };
+            let mut generator = |requests: &[Request], _: &Sampling| {
+                // The first turn is fine, the second is not.
+                let ok = requests[0].key.turn == 0;
+                let completion = if ok {
+                    draw(&requests[0])
+                } else {
+                    completion.clone()
+                };
+                Ok::<_, Infallible>(vec![completion])
+            };
+            collect(&mut generator, &[problem(6, 3)], &setup(), &options(1, 1))
+                .map(|_| ())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(text(&[7, END], &[-1.0, -2.0]), Ok(()));
+        assert_eq!(text(&[], &[]), Ok(()));
+        let completion = "the completion of problem 6, attempt 0, turn 1";
+        let expect = |problem| Err(format!("{completion} {problem}"));
+        assert_eq!(text(&[7], &[]), expect("has 1 ids but 0 log-probabilities"));
+        assert_eq!(
+            text(&[7; 4], &[-1.0; 4]),
+            expect("has 4 tokens, 3 were asked for")
+        );
+        assert_eq!(
+            text(&[7, 8], &[-1.0, f32::NAN]),
+            expect("has the log-probability NaN at token 1")
+        );
+        assert_eq!(
+            text(&[END, 8], &[-1.0; 2]),
+            expect("goes on after its end token 0 at token 0")
+        );
+    }
+
+    #[test]
+    fn a_generator_that_fails_or_miscounts_is_an_error() {
+        let mut short = |_: &[Request], _: &Sampling| Ok::<_, Infallible>(vec![]);
+        let error = collect(&mut short, &[problem(0, 3)], &setup(), &options(2, 2)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the generator was given 2 requests and returned 0 completions"
+        );
+        let mut broken = |_: &[Request], _: &Sampling| {
+            Err::<Vec<Completion>, _>(std::io::Error::other("no device"))
+        };
+        let error = collect(&mut broken, &[problem(0, 3)], &setup(), &options(1, 1)).unwrap_err();
+        assert_eq!(error.to_string(), "cannot generate: no device");
+    }
+
+    proptest! {
+        #[test]
+        fn rollouts_depend_on_neither_batch_size_nor_order(
+            lengths in proptest::collection::vec(0_u32..16, 1..6),
+            group_size in 1_usize..4,
+            max_batch in 1_usize..20,
+            rotate in 0_usize..6,
+        ) {
+            let problems: Vec<_> =
+                lengths.iter().enumerate().map(|(idx, &n)| problem(idx as u64, n)).collect();
+            let expect = collected(&problems, &options(group_size, 1)).unwrap();
+            let mut shuffled = problems.clone();
+            shuffled.rotate_left(rotate % problems.len());
+            shuffled.reverse();
+            let mut found = collected(&shuffled, &options(group_size, max_batch)).unwrap();
+            found.sort_by_key(|group| group.problem_idx);
+            prop_assert_eq!(found, expect);
+        }
+    }
+}

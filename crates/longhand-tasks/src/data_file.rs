@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    BadRecord, Problem, TaskError, fields::Fault, hotpotqa, jsonl, records::for_each_record,
-    stream::hash,
+    BadRecord, Problem, TaskError, fields::Fault, hotpotqa_record, jsonl_record,
+    records::for_each_record, stream::hash,
 };
 
 /// The formats of data files.
@@ -47,15 +47,15 @@ impl FileFormat {
 
     fn parse(self, object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> {
         match self {
-            FileFormat::Hotpotqa => hotpotqa::parse(object),
-            FileFormat::Jsonl => jsonl::parse(object),
+            FileFormat::Hotpotqa => hotpotqa_record::parse(object),
+            FileFormat::Jsonl => jsonl_record::parse(object),
         }
     }
 
     fn fields(self) -> &'static [&'static str] {
         match self {
-            FileFormat::Hotpotqa => &hotpotqa::FIELDS,
-            FileFormat::Jsonl => &jsonl::FIELDS,
+            FileFormat::Hotpotqa => &hotpotqa_record::FIELDS,
+            FileFormat::Jsonl => &jsonl_record::FIELDS,
         }
     }
 }

@@ -27,7 +27,10 @@ mod needle;
 mod variable_tracking;
 
 mod hotpotqa;
+mod hotpotqa_record;
 mod jsonl;
+mod jsonl_record;
+mod jsonl_writer;
 
 mod data_file;
 mod error;
@@ -47,7 +50,8 @@ pub use data_file::{
 pub use error::{BadRecord, TaskError};
 pub use generator::FactOrder;
 pub use hotpotqa::{HotpotQa, PoolUse};
-pub use jsonl::{Jsonl, write_jsonl};
+pub use jsonl::Jsonl;
+pub use jsonl_writer::write_jsonl;
 pub use lookup::{Lookup, NoteForm};
 pub use multi_hop::{MultiHop, TierWeights};
 pub use multi_needle::MultiNeedle;

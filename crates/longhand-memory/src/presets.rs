@@ -7,7 +7,7 @@ use crate::{ReaderError, TemplatesText};
 /// - `longhand`: plain English; the chunk stands before the memory, so that all attempts at a
 ///   problem share everything up to the memory.
 /// - `memagent`: MemAgent's order of blocks (problem, memory, section) and its boxed answer, in
-///   our own words (arXiv:2507.02259, appendix; its exact wording differs).
+///   our own words (arXiv:2507.02259, official code).
 /// - `marks`: one-word marks for small policies with a word-level vocabulary of their own; the
 ///   first memory is empty.
 pub const PRESETS: [&str; 3] = ["longhand", "memagent", "marks"];

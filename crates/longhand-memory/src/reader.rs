@@ -16,82 +16,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{ChunkOptions, Document, ReaderError, Templates, TurnRole, chunk_spans};
-
-/// Token budgets of a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct ReaderLimits {
-    /// Longest question; a longer one is an error, never cut.
-    pub max_question_tokens: usize,
-    /// Most tokens sampled when a memory is written, its end token included, and so the most that
-    /// a memory can carry. At least 1.
-    pub max_memory_tokens: usize,
-    /// Most tokens sampled for the answer, its end token included. At least 1.
-    pub max_answer_tokens: usize,
-    /// Most tokens of a prompt and what is sampled after it together; `None` for no limit.
-    #[cfg_attr(feature = "serde", serde(default))]
-    pub window: Option<usize>,
-}
-
-impl ReaderLimits {
-    /// Whether every turn has room to sample something.
-    ///
-    /// # Errors
-    /// [`ReaderError::LimitZero`].
-    pub fn check(&self) -> Result<(), ReaderError> {
-        if self.max_memory_tokens == 0 {
-            return Err(ReaderError::LimitZero {
-                name: "max_memory_tokens",
-            });
-        }
-        if self.max_answer_tokens == 0 {
-            return Err(ReaderError::LimitZero {
-                name: "max_answer_tokens",
-            });
-        }
-        Ok(())
-    }
-}
-
-/// What a turn is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
-pub enum TurnKind {
-    /// Reads a chunk and writes the memory.
-    Read {
-        /// Which chunk, from 0.
-        chunk_idx: usize,
-    },
-    /// Gives the answer from the memory.
-    Answer,
-}
-
-/// Why sampling ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
-pub enum StopReason {
-    /// An end token was sampled.
-    EndToken,
-    /// The turn's cap was hit first.
-    MaxTokens,
-    /// The model had no positions left.
-    WindowFull,
-}
-
-/// What a reader wants to be told next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
-    /// What the turn is for.
-    pub kind: TurnKind,
-    /// The prompt, `[n_prompt]`; never empty.
-    pub prompt: Vec<u32>,
-    /// Most tokens to sample after it, the end token included.
-    pub max_tokens: usize,
-}
+use crate::{
+    Ask, ChunkOptions, Document, ReaderError, ReaderLimits, StopReason, Templates, TurnKind,
+    TurnRole, chunk_spans,
+};
 
 /// What stays the same for all attempts at one document.
 #[derive(Debug)]
@@ -108,36 +36,7 @@ pub(crate) struct Plan {
 /// The state machine for one document. Cloning is cheap: one reader per attempt shares everything
 /// but its memory.
 ///
-/// Ask and reply take turns until [`Reader::ask`] returns `None`:
-///
-/// ```
-/// use std::sync::Arc;
-/// use longhand_memory::{ChunkOptions, Document, Reader, ReaderLimits, StopReason, TemplatesText};
-///
-/// let templates = TemplatesText::preset("longhand")?.compile(|text| {
-///     text.bytes().map(u32::from).collect()
-/// });
-/// let limits = ReaderLimits {
-///     max_question_tokens: 64,
-///     max_memory_tokens: 100,
-///     max_answer_tokens: 10,
-///     window: None,
-/// };
-/// let document = Document::new(vec![7; 250], vec![])?;
-/// let chunks = ChunkOptions::new(100, 0, None)?;
-/// let mut reader =
-///     Reader::new(&[1, 2], Arc::new(document), &chunks, Arc::new(templates), limits, &[0])?;
-///
-/// let mut n_turns = 0;
-/// while let Some(_ask) = reader.ask() {
-///     // A model would continue `_ask.prompt` by at most `_ask.max_tokens` tokens; 0 ends it.
-///     reader.reply(&[42, 0], StopReason::EndToken);
-///     n_turns += 1;
-/// }
-/// assert_eq!(n_turns, 4);
-/// assert_eq!(reader.answer(), Some(&[42][..]));
-/// # Ok::<(), longhand_memory::ReaderError>(())
-/// ```
+/// Ask and reply take turns until [`Reader::ask`] returns `None`.
 #[derive(Debug, Clone)]
 pub struct Reader {
     pub(crate) plan: Arc<Plan>,

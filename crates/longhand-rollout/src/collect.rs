@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use longhand_memory::{Ask, Reader, TeacherScope};
+use longhand_memory::{Ask, TeacherScope};
 
+use crate::attempt::Attempt;
 use crate::{
     Completion, EncodedProblem, Generate, Group, ReaderSetup, Request, RolloutError, Sampling,
     StreamBase, Trajectory, Turn,
@@ -23,15 +24,6 @@ pub struct CollectOptions {
     pub max_batch: usize,
     /// Which teacher prompts to record at the turns that read, if any.
     pub teacher: Option<TeacherScope>,
-}
-
-/// One attempt under way.
-struct Attempt {
-    problem_place: usize,
-    problem_idx: u64,
-    attempt: u32,
-    reader: Reader,
-    turns: Vec<Turn>,
 }
 
 /// Lets `group_size` readers read each problem to its answer and records every token.
@@ -155,7 +147,7 @@ fn take_turn<G: Generate + ?Sized>(
             prompt,
             max_tokens,
             group,
-            key: attempt.key(options),
+            key: attempt.key(&options.streams),
         });
     }
     let completions = generator
@@ -191,48 +183,6 @@ fn take_turn<G: Generate + ?Sized>(
         });
     }
     Ok(())
-}
-
-impl Attempt {
-    fn key(&self, options: &CollectOptions) -> crate::StreamKey {
-        options
-            .streams
-            .key(self.problem_idx, self.attempt, self.turns.len() as u32)
-    }
-
-    fn check(&self, request: &Request, completion: &Completion) -> Result<(), RolloutError> {
-        let Completion {
-            ids,
-            logprobs,
-            stop_reason: _,
-        } = completion;
-        let is_end = |id: &u32| self.reader.end_ids().contains(id);
-        let problem = if ids.len() != logprobs.len() {
-            format!(
-                "has {} ids but {} log-probabilities",
-                ids.len(),
-                logprobs.len()
-            )
-        } else if request.max_tokens < ids.len() {
-            format!(
-                "has {} tokens, {} were asked for",
-                ids.len(),
-                request.max_tokens
-            )
-        } else if let Some(at) = logprobs.iter().position(|logprob| !logprob.is_finite()) {
-            format!("has the log-probability {} at token {at}", logprobs[at])
-        } else if let Some(at) = ids.iter().position(is_end).filter(|at| at + 1 < ids.len()) {
-            format!("goes on after its end token {} at token {at}", ids[at])
-        } else {
-            return Ok(());
-        };
-        Err(RolloutError::Completion {
-            problem_idx: self.problem_idx,
-            attempt: self.attempt,
-            turn: self.turns.len() as u32,
-            problem,
-        })
-    }
 }
 
 #[cfg(test)]

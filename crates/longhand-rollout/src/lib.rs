@@ -12,6 +12,7 @@
 //! Knows nothing of models, tensors, tokenizers, rewards or losses: tokens come in, tokens and
 //! their recorded log-probabilities go out.
 
+mod attempt;
 mod collect;
 mod encode;
 mod error;

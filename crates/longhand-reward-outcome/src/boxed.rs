@@ -32,6 +32,16 @@ impl Default for BoxedOptions {
     }
 }
 
+impl BoxedOptions {
+    /// The part of a prediction in which the box is searched.
+    pub fn searched<'a>(&self, prediction: &'a str) -> &'a str {
+        match self.last_chars {
+            Some(n_chars) => last_chars(prediction, n_chars),
+            None => prediction,
+        }
+    }
+}
+
 /// MemAgent's training reward: the last 300 characters, lower-cased.
 pub const MEMAGENT_BOX: BoxedOptions = BoxedOptions {
     last_chars: Some(300),
@@ -52,11 +62,7 @@ pub fn boxed(prediction: &str, answers: &[String]) -> f64 {
 /// # Panics
 /// When `answers` is empty.
 pub fn boxed_with(options: &BoxedOptions, prediction: &str, answers: &[String]) -> f64 {
-    let tail = match options.last_chars {
-        Some(n_chars) => last_chars(prediction, n_chars),
-        None => prediction,
-    };
-    let content = extract_boxed(tail);
+    let content = extract_boxed(options.searched(prediction));
     let fold = |text: &str| match options.lowercase {
         true => text.to_lowercase(),
         false => text.to_owned(),

@@ -1,0 +1,223 @@
+//! Everything that can go wrong between a run and its folder.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a run's folder cannot be made, written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The folder of a new run has something in it.
+    #[error(
+        "the folder {path} is not empty, and a run never overwrites another; choose another --out",
+        path = path.display()
+    )]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A new run's folder, or one above it, is a file.
+    #[error(
+        "cannot make the folder {path}: {file} is a file; choose another --out",
+        path = path.display(),
+        file = file.display()
+    )]
+    FileInTheWay {
+        /// The folder that was asked for.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
+    /// A new run's folder cannot be made.
+    #[error("cannot make the folder {path}: {source}; choose another --out", path = path.display())]
+    Uncreatable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A folder that no run has made.
+    #[error(
+        "{path} is not a run: it has no config.toml; give the folder that `longhand train` named",
+        path = path.display()
+    )]
+    NotARun {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A name that cannot be the name of a file.
+    #[error(
+        "`{name}` cannot name {what}; use letters, digits, `-`, `_` and `.`, with a letter or digit \
+         first{except}"
+    )]
+    BadName {
+        /// The name.
+        name: String,
+        /// What was to be named.
+        what: &'static str,
+        /// Names that are taken, as the end of the message; empty if none are.
+        except: &'static str,
+    },
+    /// Something that is written once exists.
+    #[error("{path} exists, and a run overwrites nothing; {mend}", path = path.display())]
+    Exists {
+        /// The file or folder.
+        path: PathBuf,
+        /// What to do instead.
+        mend: &'static str,
+    },
+    /// A file or folder cannot be written, renamed or removed.
+    #[error(
+        "cannot write {path}: {source}; check its permissions and the space left",
+        path = path.display()
+    )]
+    Unwritable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file or folder cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A number that is NaN or infinite was to be recorded.
+    #[error(
+        "`{key}` is {value}, and {path} records finite numbers only; find the step that made it",
+        path = path.display()
+    )]
+    NotFinite {
+        /// The place of the number in what was to be recorded, as in `turns[3].reward`.
+        key: String,
+        /// The number.
+        value: f64,
+        /// The file that was to hold it.
+        path: PathBuf,
+    },
+    /// A `None`, a unit or a JSON null was to be recorded.
+    #[error(
+        "`{key}` has no value, and {path} records no nulls; leave out what was not measured (the \
+         macro `json!` turns NaN into null)",
+        path = path.display()
+    )]
+    NoValue {
+        /// The place of the value in what was to be recorded.
+        key: String,
+        /// The file that was to hold it.
+        path: PathBuf,
+    },
+    /// A record that is not made of named values.
+    #[error(
+        "{path} records one JSON object per line, and `{record}` is none; give a struct or a map",
+        path = path.display()
+    )]
+    NotAnObject {
+        /// The file that was to hold it.
+        path: PathBuf,
+        /// The record as JSON.
+        record: String,
+    },
+    /// A record that JSON cannot express, such as a map with maps as keys.
+    #[error("cannot write a record of {path} as JSON: {source}", path = path.display())]
+    NotJson {
+        /// The file that was to hold it.
+        path: PathBuf,
+        /// What serde said.
+        source: serde_json::Error,
+    },
+    /// A line that says something else than it should.
+    #[error("{path}, line {line}: {source}; mend or remove the line", path = path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A file whose last line has no end.
+    #[error(
+        "{path}, line {line} is torn: the run was stopped while it wrote the line; remove this last \
+         line, those before it are whole",
+        path = path.display()
+    )]
+    TornLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// A pointer to a checkpoint that is gone.
+    #[error(
+        "{pointer} names the checkpoint `{name}`, which does not exist; name another one, or write \
+         the name of one that exists into that file",
+        pointer = pointer.display()
+    )]
+    LostCheckpoint {
+        /// The file that names it.
+        pointer: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A number that cannot be drawn.
+    #[error(
+        "the plot {path} cannot show `{series}`: point {point_idx} has {what} {value}; {mend}",
+        path = path.display()
+    )]
+    BadPoint {
+        /// The plot.
+        path: PathBuf,
+        /// The series' name.
+        series: String,
+        /// Index of the point.
+        point_idx: usize,
+        /// Which number of the point it is.
+        what: &'static str,
+        /// The number.
+        value: f64,
+        /// What is allowed.
+        mend: &'static str,
+    },
+    /// The drawing library failed.
+    #[error("cannot draw the plot {path}: {reason}", path = path.display())]
+    Undrawable {
+        /// The plot.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+    },
+}
+
+impl RunError {
+    /// For `map_err` on writing `path`.
+    pub(crate) fn unwritable(path: &Path) -> impl FnOnce(io::Error) -> RunError {
+        let path = path.to_path_buf();
+        move |source| RunError::Unwritable { path, source }
+    }
+
+    /// For `map_err` on reading `path`.
+    pub(crate) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> RunError {
+        let path = path.to_path_buf();
+        move |source| RunError::Unreadable { path, source }
+    }
+}
+
+/// Why a checkpoint was not saved. `E` is the error of whoever writes its files.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError<E> {
+    /// The caller's part failed; the checkpoints that were there still are.
+    #[error("cannot write the checkpoint `{name}`: {source}")]
+    Write {
+        /// The checkpoint's name.
+        name: String,
+        /// What went wrong.
+        source: E,
+    },
+    /// The folder's part failed.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}

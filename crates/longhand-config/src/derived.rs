@@ -1,6 +1,6 @@
 //! Numbers that follow from an experiment, for `--dry-run`: what one step and a whole run cost.
 
-use longhand_memory::{ChunkOptions, chunk_spans};
+use longhand_memory::ChunkOptions;
 
 use crate::credit::Credit;
 use crate::experiment::{Experiment, Stage};
@@ -72,14 +72,16 @@ impl Experiment {
     }
 
     fn turns(&self, n_tokens: usize, chunks: &ChunkOptions) -> Turns {
+        // Counted, not listed: a plan for a document of a billion tokens should cost nothing.
         let read = chunks
             .max_tokens()
             .map_or(n_tokens, |most| most.min(n_tokens));
-        let spans = chunk_spans(read, chunks);
+        let further = read.saturating_sub(chunks.chunk_size);
+        let n_chunks = 1 + further.div_ceil(chunks.chunk_size - chunks.overlap);
         let limits = &self.reader.limits;
         Turns {
-            chunks: spans.len(),
-            chunk_tokens: spans.iter().map(|span| span.len() as u128).sum(),
+            chunks: n_chunks,
+            chunk_tokens: read as u128 + (n_chunks as u128 - 1) * chunks.overlap as u128,
             question: limits.max_question_tokens as u128,
             memory: limits.max_memory_tokens as u128,
             answer: limits.max_answer_tokens as u128,

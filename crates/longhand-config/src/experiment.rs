@@ -150,7 +150,7 @@ impl Experiment {
     /// The complete experiment file with every default written out; it loads back to the same
     /// experiment.
     pub fn resolved_toml(&self) -> String {
-        toml::to_string_pretty(&self.file).unwrap_or_else(|error| {
+        toml::to_string(&self.file).unwrap_or_else(|error| {
             // Strings, numbers and tables are all there is, and TOML holds each of them.
             unreachable!("an experiment that was read as TOML can be written as TOML: {error}")
         })

@@ -38,7 +38,9 @@ pub fn keys_markdown() -> String {
             default,
             meaning,
         } = key;
-        table += &format!("| `{path}` | {accepts} | {default} | {meaning} |\n");
+        let cells = [format!("`{path}`"), accepts, default, meaning.to_string()];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        table += &format!("| {} |\n", cells.join(" | "));
     }
     table
 }
@@ -58,16 +60,16 @@ fn walk_table(keys: &'static [Key], prefix: &str, list: &mut Vec<KeyDoc>) {
             default: match key.default {
                 Default::Required => "required".into(),
                 Default::Absent(otherwise) => otherwise.into(),
-                Default::Literal(literal) => format!("`{}`", literal.escape_debug()),
+                Default::Literal(literal) => format!("`{literal}`"),
                 Default::Section => "its keys' defaults".into(),
             },
             meaning: key.meaning,
         });
-        walk_kind(&key.kind, &path, list);
+        walk_kind(&key.kind, key.default, &path, list);
     }
 }
 
-fn walk_kind(kind: &Kind, path: &str, list: &mut Vec<KeyDoc>) {
+fn walk_kind(kind: &Kind, default: Default, path: &str, list: &mut Vec<KeyDoc>) {
     match kind {
         Kind::Table(keys) | Kind::TextOrTable { keys, .. } => {
             walk_table(keys, &format!("{path}."), list);
@@ -78,13 +80,17 @@ fn walk_kind(kind: &Kind, path: &str, list: &mut Vec<KeyDoc>) {
                 list.push(KeyDoc {
                     path: format!("{path}.kind"),
                     accepts: format!("\"{}\"", variant.name),
-                    default: "as the table's default".into(),
+                    default: if default.is_name(variant.name) {
+                        "this one".into()
+                    } else {
+                        "another or none".into()
+                    },
                     meaning: variant.meaning,
                 });
                 walk_table(variant.keys, &format!("{path}."), list);
             }
         }
-        Kind::List(item) => walk_kind(item, &format!("{path}.N"), list),
+        Kind::List(item) => walk_kind(item, default, &format!("{path}.N"), list),
         Kind::Text
         | Kind::Flag
         | Kind::Integer { .. }

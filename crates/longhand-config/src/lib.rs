@@ -9,7 +9,7 @@
 //!    combinations that cannot work.
 //!
 //! All complaints of steps 3 and 5 are reported together, each with file, line, column, key and mend.
-//! [`keys`] lists every key for the documentation.
+//! [`keys()`] lists every key for the documentation.
 //!
 //! Knows nothing of models, tensors or token ids; opens no file but the experiment's own.
 

@@ -167,6 +167,13 @@ pub(crate) const fn section(
     }
 }
 
+impl Default {
+    /// Whether the default is the text `name`.
+    pub(crate) fn is_name(self, name: &str) -> bool {
+        matches!(self, Self::Literal(literal) if literal.trim_matches('"') == name)
+    }
+}
+
 impl Interval {
     pub(crate) fn contains(self, x: f64) -> bool {
         let above = match self.low {

@@ -141,6 +141,9 @@ pub fn train_tokenizer(
     special: &[&str],
 ) -> Result<TextTokenizer, TokenizerError> {
     let failed = |e: tokenizers::Error| TokenizerError::Train(e.to_string());
+    // A special token that also stood in the texts would get a second id.
+    let names: Vec<String> = special.iter().map(|token| token.to_string()).collect();
+    let texts = texts.map(move |text| names.iter().fold(text, |text, name| text.replace(name, " ")));
     let special: Vec<AddedToken> = special
         .iter()
         .map(|token| AddedToken::from(*token, true))
@@ -204,6 +207,16 @@ mod tests {
         assert_eq!(ids[0], 3);
         assert_eq!(tokenizer.decode(&ids).unwrap(), "which pear");
         assert_eq!(tokenizer.encode("zebra").unwrap(), vec![2]);
+    }
+
+    #[test]
+    fn special_tokens_in_the_texts_keep_their_first_ids() {
+        for kind in [TokenizerKind::Word, TokenizerKind::Bpe] {
+            let texts = ["<q> which pear <eos>".to_string()].into_iter();
+            let tokenizer = train_tokenizer(kind, texts, 300, &["<eos>", "<unk>", "<q>"]).unwrap();
+            assert_eq!((tokenizer.id("<eos>"), tokenizer.id("<q>")), (Some(0), Some(2)));
+            assert_eq!(tokenizer.inner.get_vocab_size(true), tokenizer.n_ids());
+        }
     }
 
     #[test]

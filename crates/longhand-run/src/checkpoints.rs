@@ -80,15 +80,18 @@ impl RunDir {
         Ok(names.iter().map(|name| folder.join(name)).collect())
     }
 
-    /// Removes all but the newest `keep_last` checkpoints, never the one that `latest` names, and
-    /// returns the paths that are gone.
+    /// Removes all but the newest `keep_last` checkpoints whose names begin with `prefix`, never the
+    /// one that `latest` names, and returns the paths that are gone.
     ///
     /// # Errors
     ///
     /// A folder that cannot be read or removed.
-    pub fn prune(&self, keep_last: usize) -> Result<Vec<PathBuf>, RunError> {
+    pub fn prune(&self, prefix: &str, keep_last: usize) -> Result<Vec<PathBuf>, RunError> {
         let latest = self.latest_checkpoint()?;
-        let all = self.checkpoints()?;
+        let mut names = self.checkpoint_names()?;
+        names.retain(|name| name.starts_with(prefix));
+        let folder = self.checkpoints_folder();
+        let all: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
         let n_old = all.len().saturating_sub(keep_last);
         let mut removed = Vec::new();
         for path in all.iter().take(n_old) {
@@ -242,7 +245,7 @@ mod tests {
         let (_root, run) = run();
         assert_eq!(latest(&run), None);
         assert_eq!(run.checkpoints().expect("listed"), Vec::<PathBuf>::new());
-        assert_eq!(run.prune(0).expect("nothing to do"), Vec::<PathBuf>::new());
+        assert_eq!(run.prune("", 0).expect("nothing to do"), Vec::<PathBuf>::new());
     }
 
     #[test]
@@ -386,7 +389,7 @@ mod tests {
                 "{text:?}: {error}"
             );
             assert!(
-                run.prune(0).is_err(),
+                run.prune("", 0).is_err(),
                 "nothing is removed while nobody knows the latest"
             );
         }
@@ -398,16 +401,16 @@ mod tests {
         for name in ["d", "c", "b", "a"] {
             save(&run, name);
         }
-        assert_eq!(names(&run.prune(5).expect("pruned")), Vec::<&str>::new());
-        assert_eq!(names(&run.prune(2).expect("pruned")), ["d", "c"]);
+        assert_eq!(names(&run.prune("", 5).expect("pruned")), Vec::<&str>::new());
+        assert_eq!(names(&run.prune("", 2).expect("pruned")), ["d", "c"]);
         assert_eq!(names(&run.checkpoints().expect("listed")), ["b", "a"]);
         assert_eq!(entries(&run), ["a", "b", "latest", "order"]);
-        assert_eq!(names(&run.prune(0).expect("pruned")), ["b"]);
+        assert_eq!(names(&run.prune("", 0).expect("pruned")), ["b"]);
         assert_eq!(latest(&run), Some(run.checkpoints_folder().join("a")));
         // A run may go on from an older one; then that one is what must not be lost.
         save(&run, "e");
         fs::write(run.checkpoints_folder().join(LATEST), "a\n").expect("written");
-        assert_eq!(names(&run.prune(1).expect("pruned")), Vec::<&str>::new());
+        assert_eq!(names(&run.prune("", 1).expect("pruned")), Vec::<&str>::new());
         assert_eq!(names(&run.checkpoints().expect("listed")), ["a", "e"]);
     }
 }

@@ -39,7 +39,7 @@ pub use crate::atomic_file::write_file_atomic;
 pub use crate::error::{CheckpointError, RunError};
 pub use crate::interval::wilson_interval;
 pub use crate::metrics::MetricsWriter;
-pub use crate::plots::{Labels, LengthPoint, LengthSeries, PlotFiles, Series};
+pub use crate::plots::{Labels, LengthPoint, LengthSeries, PlotFiles, Series, plot_by_length};
 pub use crate::run_dir::RunDir;
 pub use crate::transcripts::{
     Transcript, TranscriptFile, TranscriptKind, TranscriptStop, TranscriptTurn,

@@ -1,6 +1,6 @@
 //! The plots of a run: what is drawn, and where it is stored.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::atomic_file::write_file_atomic;
 use crate::error::RunError;
@@ -133,62 +133,7 @@ impl RunDir {
         name: &str,
         series: &[LengthSeries],
     ) -> Result<PlotFiles, RunError> {
-        let files = self.plot_files(name)?;
-        for line in series {
-            for (point_idx, point) in line.points.iter().enumerate() {
-                if let Some((what, value, mend)) = fault(point) {
-                    return Err(RunError::BadPoint {
-                        path: files.svg,
-                        series: line.name.clone(),
-                        point_idx,
-                        what,
-                        value,
-                        mend,
-                    });
-                }
-            }
-        }
-        let octaves = |point: &LengthPoint| (point.length as f64).log2();
-        let mut lengths: Vec<usize> = series
-            .iter()
-            .flat_map(|line| line.points.iter().map(|point| point.length))
-            .collect();
-        lengths.sort_unstable();
-        lengths.dedup();
-        let (low, high) = span(lengths.iter().map(|length| (*length as f64).log2()));
-        let room = (high - low) / 16.0;
-        let curves = series.iter().map(|line| Curve {
-            name: &line.name,
-            points: line
-                .points
-                .iter()
-                .map(|point| (octaves(point), point.accuracy))
-                .collect(),
-            whiskers: line
-                .points
-                .iter()
-                .map(|point| (point.low, point.high))
-                .collect(),
-            is_marked: true,
-        });
-        let figure = Figure {
-            title: "Accuracy by document length",
-            x: Axis {
-                label: "document length in tokens",
-                low: low - room,
-                high: high + room,
-                ticks: length_ticks(&lengths, (high - low) / 12.0),
-            },
-            y: Axis {
-                label: "accuracy, with its confidence interval",
-                // A little room, so that markers at 0 and 1 are whole.
-                low: -0.03,
-                high: 1.03,
-                ticks: round_ticks(0.0, 1.0, 6, false),
-            },
-            curves: curves.collect(),
-        };
-        store(&figure, files)
+        draw_by_length(self.plot_files(name)?, series)
     }
 
     fn plot_files(&self, name: &str) -> Result<PlotFiles, RunError> {
@@ -205,6 +150,79 @@ impl RunDir {
             png: path("png"),
         })
     }
+}
+
+/// As [`RunDir::plot_by_length`], as `STEM.svg` and `STEM.png` anywhere; the folder must be there.
+///
+/// # Errors
+///
+/// As there.
+pub fn plot_by_length(stem: &Path, series: &[LengthSeries]) -> Result<PlotFiles, RunError> {
+    let path = |extension: &str| {
+        let mut path = stem.as_os_str().to_owned();
+        path.push(".");
+        path.push(extension);
+        PathBuf::from(path)
+    };
+    draw_by_length(PlotFiles { svg: path("svg"), png: path("png") }, series)
+}
+
+fn draw_by_length(files: PlotFiles, series: &[LengthSeries]) -> Result<PlotFiles, RunError> {
+    for line in series {
+        for (point_idx, point) in line.points.iter().enumerate() {
+            if let Some((what, value, mend)) = fault(point) {
+                return Err(RunError::BadPoint {
+                    path: files.svg,
+                    series: line.name.clone(),
+                    point_idx,
+                    what,
+                    value,
+                    mend,
+                });
+            }
+        }
+    }
+    let octaves = |point: &LengthPoint| (point.length as f64).log2();
+    let mut lengths: Vec<usize> = series
+        .iter()
+        .flat_map(|line| line.points.iter().map(|point| point.length))
+        .collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    let (low, high) = span(lengths.iter().map(|length| (*length as f64).log2()));
+    let room = (high - low) / 16.0;
+    let curves = series.iter().map(|line| Curve {
+        name: &line.name,
+        points: line
+            .points
+            .iter()
+            .map(|point| (octaves(point), point.accuracy))
+            .collect(),
+        whiskers: line
+            .points
+            .iter()
+            .map(|point| (point.low, point.high))
+            .collect(),
+        is_marked: true,
+    });
+    let figure = Figure {
+        title: "Accuracy by document length",
+        x: Axis {
+            label: "document length in tokens",
+            low: low - room,
+            high: high + room,
+            ticks: length_ticks(&lengths, (high - low) / 12.0),
+        },
+        y: Axis {
+            label: "accuracy, with its confidence interval",
+            // A little room, so that markers at 0 and 1 are whole.
+            low: -0.03,
+            high: 1.03,
+            ticks: round_ticks(0.0, 1.0, 6, false),
+        },
+        curves: curves.collect(),
+    };
+    store(&figure, files)
 }
 
 fn store(figure: &Figure<'_>, files: PlotFiles) -> Result<PlotFiles, RunError> {

@@ -1,0 +1,185 @@
+//! From groups to what every turn is credited with.
+//!
+//! Statistics are taken over whole trajectories (or the turn pool the method names) before a
+//! trajectory is unrolled into rows, so that cutting one into more turns moves no baseline.
+
+use longhand_advantage::{is_live, turn_pool};
+use longhand_config::{Credit, Overlong, TamtrlCredit};
+use longhand_policy::Policy;
+use longhand_reward_outcome::overlong_penalty;
+use longhand_rollout::{Group, PrefixTree, Prompts, Trajectory, TurnKind, contexts, micro_batches};
+
+use crate::{error::TrainError, workbench::Workbench};
+
+/// A group with what can be said of it alone.
+#[derive(Clone, Debug)]
+pub struct ScoredGroup {
+    /// The attempts.
+    pub group: Group,
+    /// `[attempt]`: what the checker says of each answer.
+    pub outcomes: Vec<f64>,
+    /// `[attempt]`: outcome plus the overlong penalty, where one is set.
+    pub rewards: Vec<f64>,
+    /// `[attempt][read turn]`: the teacher's scores; empty lists without a teacher.
+    pub teacher_scores: Vec<Vec<f64>>,
+}
+
+/// What one turn is credited with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TurnCredit {
+    /// Its reward, where the method rewards turns.
+    pub reward: Option<f64>,
+    /// Its advantage; none when the turn is not trained.
+    pub advantage: Option<f64>,
+    /// The teacher's score of its memory.
+    pub teacher_score: Option<f64>,
+}
+
+/// Credits of a batch: `[group][attempt][turn]`, with the range the teacher's scores were spread over.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Credited {
+    /// `[group][attempt][turn]`
+    pub turns: Vec<Vec<Vec<TurnCredit>>>,
+    /// Lowest and highest teacher score of the batch.
+    pub teacher_range: Option<(f64, f64)>,
+}
+
+/// Scores groups: outcomes by the checker, and teacher scores where the credit asks for them.
+///
+/// The teacher is the policy that wrote the memories, at temperature 1, without a gradient.
+///
+/// # Errors
+/// When an answer has no text, or a teacher's context exceeds the token budget.
+pub(crate) fn score_groups(
+    groups: Vec<Group>,
+    bench: &Workbench,
+    policy: &Policy,
+    credit: &Credit,
+    overlong: Option<Overlong>,
+    token_budget: usize,
+) -> Result<Vec<ScoredGroup>, TrainError> {
+    let teacher_scores = match credit {
+        Credit::Outcome(_) => groups.iter().map(|group| vec![Vec::new(); group.trajectories.len()]).collect(),
+        Credit::Tamtrl(tamtrl) => teacher_scores(&groups, policy, tamtrl, &bench.setup.end_ids, token_budget)?,
+    };
+    let scored = groups.into_iter().zip(teacher_scores).map(|(group, teacher_scores)| {
+        let outcomes = group
+            .trajectories
+            .iter()
+            .map(|trajectory| bench.outcome(&group.problem, &trajectory.answer))
+            .collect::<Result<Vec<f64>, TrainError>>()?;
+        let penalty = |trajectory: &Trajectory| {
+            overlong.map_or(0.0, |Overlong { max, buffer }| overlong_penalty(trajectory.n_sampled(), max, buffer))
+        };
+        let rewards = outcomes.iter().zip(&group.trajectories).map(|(r, t)| r + penalty(t)).collect();
+        Ok(ScoredGroup { group, outcomes, rewards, teacher_scores })
+    });
+    scored.collect()
+}
+
+/// Teacher scores `[group][attempt][read turn]` of every memory (arXiv:2603.21663, Eq. 4).
+fn teacher_scores(
+    groups: &[Group],
+    policy: &Policy,
+    credit: &TamtrlCredit,
+    end_ids: &[u32],
+    token_budget: usize,
+) -> Result<Vec<Vec<Vec<f64>>>, TrainError> {
+    let mut scores: Vec<Vec<Vec<f64>>> = groups
+        .iter()
+        .map(|group| {
+            let reads = |t: &Trajectory| t.turns.iter().filter(|turn| turn.teacher_prompt.is_some()).count();
+            group.trajectories.iter().map(|t| vec![credit.rewards.turn_score(&[]); reads(t)]).collect()
+        })
+        .collect();
+    let mut places = Vec::new();
+    let mut scored = Vec::new();
+    for (at, mut context) in contexts(groups, Prompts::Teacher) {
+        let ends = context.completion.last().is_some_and(|id| end_ids.contains(id));
+        let n_scored = credit.scored_tokens.count(context.completion.len(), ends);
+        context.completion = &context.completion[..n_scored];
+        if n_scored != 0 {
+            places.push(at);
+            scored.push(context);
+        }
+    }
+    let tree = PrefixTree::new(&scored);
+    for micro_batch in micro_batches(&tree.groups, token_budget)? {
+        let logprobs = policy.score(&micro_batch.groups(&tree.groups), 1.0).logprobs;
+        let mut logprobs = logprobs.as_slice();
+        for (group_idx, suffix_idx) in micro_batch.suffixes() {
+            let n = tree.groups[group_idx].suffixes[suffix_idx].sampled.len();
+            let (of_turn, rest) = logprobs.split_at(n);
+            logprobs = rest;
+            let probabilities: Vec<f64> = of_turn.iter().map(|lp| f64::from(*lp).exp()).collect();
+            let at = places[tree.contexts[group_idx][suffix_idx]];
+            scores[at.group][at.trajectory][at.turn] = credit.rewards.turn_score(&probabilities);
+        }
+    }
+    Ok(scores)
+}
+
+/// Whether a group still teaches something: its rewards (or turn rewards) are not all equal.
+pub(crate) fn is_live_group(scored: &ScoredGroup, credit: &Credit) -> bool {
+    match credit {
+        Credit::Outcome(_) => is_live(&scored.rewards),
+        Credit::Tamtrl(tamtrl) => {
+            let scores = std::slice::from_ref(&scored.teacher_scores);
+            let rewards = tamtrl.rewards.rewards(scores, std::slice::from_ref(&scored.rewards)).rewards;
+            tamtrl.live_by.is_live(&rewards[0], &scored.outcomes)
+        }
+    }
+}
+
+/// Rewards and advantages of every turn of a batch.
+///
+/// With `skip_equal_outcomes`, groups whose outcomes are all equal get advantage 0 everywhere.
+pub(crate) fn credit_turns(scored: &[ScoredGroup], credit: &Credit, skip_equal_outcomes: bool) -> Credited {
+    let rewards: Vec<Vec<f64>> = scored.iter().map(|group| group.rewards.clone()).collect();
+    let mut credited = match credit {
+        Credit::Outcome(estimator) => {
+            let of_group = |scored: &ScoredGroup| scored.group.trajectories.iter().map(Trajectory::n_sampled).collect();
+            let lengths: Vec<Vec<usize>> = scored.iter().map(of_group).collect();
+            let advantages = estimator.advantages(&rewards, &lengths);
+            let turns = scored.iter().zip(advantages).map(|(scored, advantages)| {
+                let attempts = scored.group.trajectories.iter().zip(advantages);
+                let same = |advantage| TurnCredit { advantage: Some(advantage), ..TurnCredit::default() };
+                attempts.map(|(trajectory, advantage)| vec![same(advantage); trajectory.turns.len()]).collect()
+            });
+            Credited { turns: turns.collect(), teacher_range: None }
+        }
+        Credit::Tamtrl(tamtrl) => credit_tamtrl(scored, &rewards, tamtrl),
+    };
+    if skip_equal_outcomes {
+        for (scored, attempts) in scored.iter().zip(&mut credited.turns) {
+            if !is_live(&scored.outcomes) {
+                for turn in attempts.iter_mut().flatten() {
+                    turn.advantage = turn.advantage.map(|_| 0.0);
+                }
+            }
+        }
+    }
+    credited
+}
+
+/// arXiv:2603.21663, Eq. 5 to 7.
+fn credit_tamtrl(scored: &[ScoredGroup], rewards: &[Vec<f64>], tamtrl: &TamtrlCredit) -> Credited {
+    let scores: Vec<Vec<Vec<f64>>> = scored.iter().map(|group| group.teacher_scores.clone()).collect();
+    let turn_rewards = tamtrl.rewards.rewards(&scores, rewards);
+    let turns = scored.iter().zip(turn_rewards.rewards).map(|(scored, rewards)| {
+        let advantages = turn_pool(&rewards, tamtrl.std_eps);
+        let attempts = scored.group.trajectories.iter().enumerate();
+        let of_attempt = |(attempt, trajectory): (usize, &Trajectory)| {
+            let of_turn = |turn_idx: usize| TurnCredit {
+                // The answer's turn stands behind the memory turns, or is left out.
+                reward: rewards[attempt].get(turn_idx).copied(),
+                advantage: advantages[attempt].get(turn_idx).copied(),
+                teacher_score: scored.teacher_scores[attempt].get(turn_idx).copied(),
+            };
+            debug_assert!(trajectory.turns.last().is_none_or(|turn| turn.kind == TurnKind::Answer));
+            (0..trajectory.turns.len()).map(of_turn).collect()
+        };
+        attempts.map(of_attempt).collect()
+    });
+    Credited { turns: turns.collect(), teacher_range: Some((turn_rewards.lowest, turn_rewards.highest)) }
+}

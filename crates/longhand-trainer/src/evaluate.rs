@@ -1,0 +1,162 @@
+//! Held-out accuracy against document length.
+
+use longhand_policy::Policy;
+use longhand_rollout::{CollectOptions, Purpose, Sampling, StreamBase, collect};
+use longhand_run::wilson_interval;
+use longhand_tasks::Split;
+use serde::Serialize;
+
+use crate::{error::TrainError, workbench::Workbench};
+
+/// How to measure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EvalOptions {
+    /// Documents per length.
+    pub n_documents: usize,
+    /// Seed of the documents and of sampling.
+    pub seed: u64,
+    /// 0 for greedy.
+    pub temperature: f64,
+    /// Documents read side by side.
+    pub batch: usize,
+    /// Which problems.
+    pub split: Split,
+}
+
+/// Accuracy at one document length.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LengthScore {
+    /// Document length asked for, in tokens.
+    pub target_tokens: usize,
+    /// Mean length of the documents, in tokens.
+    pub mean_tokens: f64,
+    /// Mean number of chunks read.
+    pub mean_chunks: f64,
+    /// Documents.
+    pub n_documents: usize,
+    /// Mean outcome.
+    pub accuracy: f64,
+    /// Lower end of the 95 % Wilson interval; partial outcomes are rounded to whole ones in sum.
+    pub low: f64,
+    /// Upper end of the 95 % Wilson interval.
+    pub high: f64,
+    /// The same by how many facts the answer needs.
+    pub by_facts: Vec<FactScore>,
+    /// Turns that hit their token cap.
+    pub n_hit_cap: usize,
+}
+
+/// Accuracy over the problems that need a number of facts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FactScore {
+    /// Facts needed.
+    pub n_facts: usize,
+    /// Documents.
+    pub n_documents: usize,
+    /// Mean outcome.
+    pub accuracy: f64,
+}
+
+/// Accuracy by length, with the temperature it was measured at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EvalReport {
+    /// 0 for greedy.
+    pub temperature: f64,
+    /// One entry a length, in the order asked for.
+    pub lengths: Vec<LengthScore>,
+}
+
+impl EvalReport {
+    /// Mean accuracy at the first length.
+    pub fn at_first_length(&self) -> f64 {
+        self.lengths.first().map_or(0.0, |score| score.accuracy)
+    }
+}
+
+/// Reads held-out documents of each length, one attempt each, and scores the answers.
+///
+/// Documents are held `options.batch` at a time, so memory does not grow with their number.
+///
+/// # Errors
+/// When the source has too few problems, or one cannot be made or read.
+pub fn evaluate(
+    policy: &Policy,
+    bench: &Workbench,
+    lengths: &[usize],
+    options: &EvalOptions,
+    mut on_progress: impl FnMut(usize, usize, usize),
+) -> Result<EvalReport, TrainError> {
+    let needed = options.n_documents;
+    if let Some(available) = bench.source.n_problems(options.split).filter(|available| *available < needed) {
+        return Err(TrainError::TooFewProblems { split: options.split.to_string(), available, needed });
+    }
+    let mut generator = policy.generator();
+    let collect_options = CollectOptions {
+        group_size: 1,
+        sampling: Sampling::at(options.temperature as f32),
+        streams: StreamBase { seed: options.seed, purpose: Purpose::EVALUATION, step: 0 },
+        max_batch: options.batch,
+        teacher: None,
+    };
+    let mut scores = Vec::with_capacity(lengths.len());
+    for &target_tokens in lengths {
+        let mut tally = Tally::default();
+        for start in (0..needed).step_by(options.batch) {
+            let end = needed.min(start + options.batch);
+            let problems = (start..end)
+                .map(|idx| Ok((idx as u64, bench.problem(options.split, options.seed, idx as u64, target_tokens)?)))
+                .collect::<Result<Vec<_>, TrainError>>()?;
+            for group in collect(&mut generator, &problems, &bench.setup, &collect_options)? {
+                for trajectory in &group.trajectories {
+                    let outcome = bench.outcome(&group.problem, &trajectory.answer)?;
+                    tally.add(group.problem.n_facts, outcome);
+                    tally.tokens += group.problem.document.ids.len();
+                    tally.chunks += trajectory.turns.len() - 1;
+                    let hit_cap = trajectory.turns.iter().filter(|turn| turn.stop_reason == longhand_rollout::StopReason::MaxTokens);
+                    tally.hit_cap += hit_cap.count();
+                }
+            }
+            on_progress(target_tokens, end, needed);
+        }
+        scores.push(tally.score(target_tokens));
+    }
+    Ok(EvalReport { temperature: options.temperature, lengths: scores })
+}
+
+#[derive(Default)]
+struct Tally {
+    by_facts: std::collections::BTreeMap<usize, (usize, f64)>,
+    tokens: usize,
+    chunks: usize,
+    hit_cap: usize,
+}
+
+impl Tally {
+    fn add(&mut self, n_facts: usize, outcome: f64) {
+        let (n, sum) = self.by_facts.entry(n_facts).or_default();
+        *n += 1;
+        *sum += outcome;
+    }
+
+    fn score(&self, target_tokens: usize) -> LengthScore {
+        let n: usize = self.by_facts.values().map(|(n, _)| n).sum();
+        let sum: f64 = self.by_facts.values().map(|(_, sum)| sum).sum();
+        let share = |sum: f64, n: usize| if n == 0 { 0.0 } else { sum / n as f64 };
+        let (low, high) = wilson_interval(sum.round() as usize, n, 1.96);
+        LengthScore {
+            target_tokens,
+            mean_tokens: share(self.tokens as f64, n),
+            mean_chunks: share(self.chunks as f64, n),
+            n_documents: n,
+            accuracy: share(sum, n),
+            low,
+            high,
+            by_facts: self
+                .by_facts
+                .iter()
+                .map(|(n_facts, (n, sum))| FactScore { n_facts: *n_facts, n_documents: *n, accuracy: share(*sum, *n) })
+                .collect(),
+            n_hit_cap: self.hit_cap,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! A whole experiment: its stages, its folder, and what is said at the end.
+
+use std::path::{Path, PathBuf};
+
+use longhand_config::{Experiment, PolicySource, Rl, Stage, WarmStart};
+use longhand_policy::{Device, Policy};
+use longhand_run::{Labels, LengthPoint, LengthSeries, MetricsWriter, RunDir, Series, Transcript};
+use longhand_tasks::Split;
+use serde::Serialize;
+
+use crate::{
+    error::TrainError,
+    evaluate::{EvalOptions, EvalReport, evaluate},
+    from_scratch::from_scratch,
+    progress::{Progress, rl_line},
+    rl::Learner,
+    transcripts::transcripts,
+    warm_start::WarmStarter,
+    workbench::Workbench,
+};
+
+/// What the caller decides about a run.
+#[derive(Clone, Debug, Default)]
+pub struct TrainOptions {
+    /// The run's folder; none for the next free `runs/NAME-001`.
+    pub out: Option<PathBuf>,
+    /// Whether to show a progress bar.
+    pub progress: bool,
+}
+
+/// What a finished run has to tell.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// The last checkpoint.
+    pub checkpoint: PathBuf,
+    /// Greedy accuracy before the first RL stage (before training, when there is none).
+    pub before: EvalReport,
+    /// Greedy accuracy at the end.
+    pub after: EvalReport,
+    /// The same two, sampled, when the experiment asks for it.
+    pub sampled: Option<(EvalReport, EvalReport)>,
+    /// One attempt of the last RL step.
+    pub transcript: Option<Transcript>,
+}
+
+/// The policy that an experiment starts from.
+///
+/// # Errors
+/// When its folder cannot be read, or its task cannot be opened for a tokenizer.
+pub fn open_policy(experiment: &Experiment, device: &Device) -> Result<Policy, TrainError> {
+    match &experiment.policy {
+        PolicySource::Folder(folder) => Ok(Policy::load(folder, device)?),
+        PolicySource::FromScratch(settings) => from_scratch(experiment, settings, device),
+    }
+}
+
+/// Runs all stages and leaves everything in the run's folder.
+///
+/// # Errors
+/// What can go wrong is in [`TrainError`]; everything that can be refused is refused before the
+/// folder is made, and what had been finished stays there.
+pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome, TrainError> {
+    let device = Device::default();
+    let mut policy = open_policy(experiment, &device)?;
+    let bench = Workbench::new(experiment, &policy)?;
+    let folder = match &options.out {
+        Some(out) => out.clone(),
+        None => RunDir::next_free(Path::new("runs"), &experiment.name),
+    };
+    let run = RunDir::create(&folder)?;
+    run.write_config(&experiment.resolved_toml())?;
+    let mut session = Session { experiment, bench: &bench, metrics: run.metrics_writer()?, run: &run, options, evals: Vec::new() };
+
+    let mut before = None;
+    let mut transcript = None;
+    for (stage_idx, stage) in experiment.stages.iter().enumerate() {
+        match stage {
+            Stage::WarmStart(warm_start) => session.warm_start(&mut policy, warm_start, stage_idx)?,
+            Stage::Rl(rl) => {
+                if before.is_none() {
+                    before = Some(session.measure(&policy, "before", stage_idx, 0)?);
+                }
+                transcript = session.reinforce(&mut policy, rl, stage_idx)?;
+            }
+        }
+    }
+    let after = session.measure(&policy, "after", experiment.stages.len(), 0)?;
+    let before = match before {
+        Some(before) => before,
+        None => after.clone(),
+    };
+    session.plot(&before, &after)?;
+    let checkpoint = session.checkpoint("final", &policy)?;
+    let sampled = before.sampled.zip(after.sampled);
+    Ok(Outcome { folder, checkpoint, before: before.greedy, after: after.greedy, sampled, transcript })
+}
+
+/// Greedy accuracy by length and, when asked for, sampled accuracy.
+#[derive(Clone, Debug)]
+struct Measured {
+    greedy: EvalReport,
+    sampled: Option<EvalReport>,
+}
+
+/// One line of `metrics.jsonl` for a measurement.
+#[derive(Serialize)]
+struct EvalLine<'a> {
+    stage: &'static str,
+    label: &'a str,
+    stage_idx: usize,
+    step: usize,
+    seconds: f64,
+    #[serde(flatten)]
+    report: &'a EvalReport,
+}
+
+/// What the stages of one run share.
+struct Session<'a> {
+    experiment: &'a Experiment,
+    bench: &'a Workbench,
+    metrics: MetricsWriter,
+    run: &'a RunDir,
+    options: &'a TrainOptions,
+    /// Held-out greedy accuracy at the first length, by RL step.
+    evals: Vec<(f64, f64)>,
+}
+
+impl Session<'_> {
+    fn warm_start(&mut self, policy: &mut Policy, settings: &WarmStart, stage_idx: usize) -> Result<(), TrainError> {
+        let mut starter = WarmStarter::new(settings, self.bench, self.experiment.seed, stage_idx as u32);
+        let progress = Progress::new(self.options.progress, "warm-start", settings.steps);
+        for step in 0..settings.steps {
+            let report = starter.step(policy, step)?;
+            self.metrics.append(&report)?;
+            progress.warm_start(&report);
+            if let Some(stop) = settings.stop
+                && (step + 1).is_multiple_of(stop.check_every)
+            {
+                let report = self.evaluate(policy, 1.0, &self.experiment.eval.lengths[..1])?;
+                self.append_eval("warm-start", stage_idx, step + 1, &report, 0.0)?;
+                progress.say(&format!("step {}: sampled accuracy {:.3}", step + 1, report.at_first_length()));
+                if stop.at <= report.at_first_length() {
+                    break;
+                }
+            }
+        }
+        progress.finish();
+        self.checkpoint(&format!("stage-{stage_idx}"), policy)?;
+        Ok(())
+    }
+
+    /// Returns an attempt of the last step.
+    fn reinforce(&mut self, policy: &mut Policy, settings: &Rl, stage_idx: usize) -> Result<Option<Transcript>, TrainError> {
+        let experiment = self.experiment;
+        let mut learner = Learner::new(settings, self.bench, policy, experiment.seed, experiment.data.train_tokens);
+        let progress = Progress::new(self.options.progress, "rl", settings.steps);
+        let mut rewards = Vec::new();
+        let mut last = None;
+        for step in 0..settings.steps {
+            let output = learner.step(policy, step)?;
+            self.metrics.append(&output.report)?;
+            progress.rl(&output.report);
+            if !self.options.progress && (step % 10 == 9 || step + 1 == settings.steps) {
+                progress.say(&format!("rl step {}/{}: {}", step + 1, settings.steps, rl_line(&output.report)));
+            }
+            rewards.push((step as f64 + 1.0, output.report.reward));
+            let tokenizer = policy.tokenizer();
+            let records = transcripts("rl", step, &output.scored, &output.credited, tokenizer)?;
+            self.run.write_transcripts("rl", step as u64, &records)?;
+            last = records.into_iter().next();
+            let is_due = |every: Option<usize>| every.is_some_and(|every| (step + 1).is_multiple_of(every));
+            if is_due(experiment.eval.every) && step + 1 < settings.steps {
+                let report = self.evaluate(policy, 0.0, &experiment.eval.lengths[..1])?;
+                self.append_eval("during", stage_idx, step + 1, &report, 0.0)?;
+                self.evals.push((step as f64 + 1.0, report.at_first_length()));
+            }
+            if is_due(experiment.checkpoint.every) {
+                self.checkpoint(&format!("rl-{:06}", step + 1), policy)?;
+                self.run.prune("rl-", experiment.checkpoint.keep_last)?;
+            }
+        }
+        progress.finish();
+        self.checkpoint(&format!("stage-{stage_idx}"), policy)?;
+        let evals = std::mem::take(&mut self.evals);
+        let mut series = vec![Series { name: "reward of training rollouts".into(), points: rewards }];
+        if !evals.is_empty() {
+            series.push(Series { name: "held-out accuracy, greedy".into(), points: evals });
+        }
+        let labels = Labels { title: &experiment.name, x: "step", y: "reward or accuracy" };
+        self.run.plot_learning_curve("learning-curve", &labels, &series)?;
+        Ok(last)
+    }
+
+    fn measure(&mut self, policy: &Policy, label: &str, stage_idx: usize, step: usize) -> Result<Measured, TrainError> {
+        let eval = &self.experiment.eval;
+        let start = std::time::Instant::now();
+        let greedy = self.evaluate(policy, 0.0, &eval.lengths)?;
+        self.append_eval(label, stage_idx, step, &greedy, start.elapsed().as_secs_f64())?;
+        let sampled = match eval.sampled_temperature {
+            None => None,
+            Some(temperature) => {
+                let start = std::time::Instant::now();
+                let sampled = self.evaluate(policy, temperature, &eval.lengths)?;
+                self.append_eval(label, stage_idx, step, &sampled, start.elapsed().as_secs_f64())?;
+                Some(sampled)
+            }
+        };
+        Ok(Measured { greedy, sampled })
+    }
+
+    fn evaluate(&self, policy: &Policy, temperature: f64, lengths: &[usize]) -> Result<EvalReport, TrainError> {
+        let eval = &self.experiment.eval;
+        let options = EvalOptions {
+            n_documents: eval.n_documents,
+            seed: eval.seed,
+            temperature,
+            batch: eval.batch,
+            split: Split::Test,
+        };
+        let progress = Progress::new(self.options.progress, "measure", eval.n_documents * lengths.len());
+        let report = evaluate(policy, self.bench, lengths, &options, |_length, done, n| progress.documents(done, n))?;
+        progress.finish();
+        Ok(report)
+    }
+
+    fn append_eval(
+        &mut self,
+        label: &str,
+        stage_idx: usize,
+        step: usize,
+        report: &EvalReport,
+        seconds: f64,
+    ) -> Result<(), TrainError> {
+        self.metrics.append(&EvalLine { stage: "eval", label, stage_idx, step, seconds, report })?;
+        Ok(())
+    }
+
+    fn checkpoint(&self, name: &str, policy: &Policy) -> Result<PathBuf, TrainError> {
+        Ok(self.run.save_checkpoint(name, |folder| policy.save(folder))?)
+    }
+
+    fn plot(&self, before: &Measured, after: &Measured) -> Result<(), TrainError> {
+        let series = |name: &str, report: &EvalReport| LengthSeries {
+            name: name.into(),
+            points: report
+                .lengths
+                .iter()
+                .map(|score| LengthPoint {
+                    length: score.mean_tokens.round().max(1.0) as usize,
+                    accuracy: score.accuracy,
+                    low: score.low,
+                    high: score.high,
+                })
+                .collect(),
+        };
+        let lines = [series("before RL", &before.greedy), series("after RL", &after.greedy)];
+        self.run.plot_by_length("accuracy-by-length", &lines)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! One RL or supervised step, and the loop around it.
+//!
+//! Reading order: [`train`] runs an experiment's stages; [`rl`] holds the step that the whole
+//! workspace is about; [`Workbench`] is what every step needs besides the policy.
+//!
+//! Knows nothing of command lines or terminals beyond a progress bar, and of formulas only where
+//! to find them: rewards, advantages and objectives live in crates of their own.
+
+mod batch;
+mod credit;
+mod error;
+mod evaluate;
+mod experiment;
+mod from_scratch;
+mod memory_use;
+mod optimizer;
+mod progress;
+mod report;
+pub mod rl;
+mod transcripts;
+mod warm_start;
+mod workbench;
+
+pub use credit::{Credited, ScoredGroup, TurnCredit};
+pub use error::TrainError;
+pub use evaluate::{EvalOptions, EvalReport, LengthScore, evaluate};
+pub use experiment::{Outcome, TrainOptions, open_policy, train};
+pub use from_scratch::{from_scratch, task_tokenizer};
+pub use memory_use::resident_bytes;
+pub use optimizer::{Update, Updater};
+pub use report::StepReport;
+pub use warm_start::{WarmStartReport, WarmStarter};
+pub use workbench::{Workbench, policy_encode};

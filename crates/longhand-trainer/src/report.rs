@@ -1,0 +1,226 @@
+//! What one RL step reports: one JSON line, every number defined here.
+
+use longhand_objective::Metrics;
+use longhand_rollout::{StopReason, TurnKind};
+use serde::Serialize;
+
+use crate::{
+    credit::{Credited, ScoredGroup, TurnCredit},
+    memory_use::resident_bytes,
+    optimizer::Update,
+};
+
+/// Seconds of a step by phase.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seconds {
+    pub(crate) generate: f64,
+    pub(crate) score: f64,
+    pub(crate) train: f64,
+    pub(crate) step: f64,
+}
+
+/// What generation did, groups that were left out included.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Collection {
+    pub(crate) n_groups: usize,
+    pub(crate) n_live: usize,
+    pub(crate) n_trained_groups: usize,
+    pub(crate) n_sampled: usize,
+    outcome_sum: f64,
+    n_attempts: usize,
+}
+
+impl Collection {
+    pub(crate) fn add(&mut self, scored: &[ScoredGroup]) {
+        self.n_groups += scored.len();
+        for scored in scored {
+            self.outcome_sum += scored.outcomes.iter().sum::<f64>();
+            self.n_attempts += scored.outcomes.len();
+            self.n_sampled += scored.group.trajectories.iter().map(|t| t.n_sampled()).sum::<usize>();
+        }
+    }
+}
+
+/// What one update did.
+#[derive(Clone, Debug)]
+pub(crate) struct UpdateReport {
+    pub(crate) update: Update,
+    pub(crate) metrics: Metrics,
+    pub(crate) max_logprob_difference: f64,
+    pub(crate) n_trained_tokens: usize,
+    pub(crate) n_rows: usize,
+    pub(crate) n_run_tokens: usize,
+    pub(crate) n_unshared_tokens: usize,
+}
+
+/// One line of `metrics.jsonl` for an RL step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Always `rl`.
+    pub stage: &'static str,
+    /// From 0.
+    pub step: usize,
+    /// Mean outcome over every attempt that was generated, groups that were left out included.
+    pub reward: f64,
+    /// Share of generated groups whose rewards (TAMTRL: turn rewards) are not all equal.
+    pub live_groups: f64,
+    /// Groups generated.
+    pub n_groups: usize,
+    /// Groups trained on.
+    pub n_trained_groups: usize,
+    /// Mean over trained tokens of `(ratio − 1) − ln ratio`: the k3 estimate of KL(old ‖ current), last update.
+    pub approx_kl: f64,
+    /// Mean k3 estimate of KL(current ‖ reference); absent without a reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ref_kl: Option<f64>,
+    /// Mean of −log-probability over the sampled tokens of trained groups: the one-sample estimate of the
+    /// policy's entropy at the sampling temperature, in nats a token.
+    pub entropy: f64,
+    /// Norm of the whole gradient before the clip, mean over updates.
+    pub grad_norm: f64,
+    /// Learning rate of the last update.
+    pub lr: f64,
+    /// The objective's value, mean over updates. Not a measure of progress.
+    pub loss: f64,
+    /// Share of trained tokens that the lower bound acted on.
+    pub clip_low: f64,
+    /// Share of trained tokens that the upper bound acted on.
+    pub clip_high: f64,
+    /// Largest `|ratio − 1|` on the first update, where it should be rounding only.
+    pub first_ratio_deviation: f64,
+    /// Largest difference between a log-probability recorded while sampling and the training pass's, first update.
+    pub max_logprob_difference: f64,
+    /// Mean sampled tokens of a turn that reads, end token included.
+    pub memory_tokens: f64,
+    /// Mean sampled tokens of an answer, end token included.
+    pub answer_tokens: f64,
+    /// Mean turns of a trajectory.
+    pub turns: f64,
+    /// Turns that hit their token cap.
+    pub n_hit_cap: usize,
+    /// Turns stopped by the window.
+    pub n_window_full: usize,
+    /// Trajectories whose document was cut in its centre.
+    pub n_truncated_documents: usize,
+    /// Lowest teacher score of the batch; absent without a teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_lowest: Option<f64>,
+    /// Highest teacher score of the batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_highest: Option<f64>,
+    /// Mean teacher score over attempts that solve their problem, minus that over attempts that do not;
+    /// absent when there are none of either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_gap: Option<f64>,
+    /// Share of trained rows with a non-zero advantage.
+    pub live_rows: f64,
+    /// Trained tokens, those of advantage zero included.
+    pub n_trained_tokens: usize,
+    /// Rows (turns) that were run for the gradient.
+    pub n_rows: usize,
+    /// Optimiser updates.
+    pub n_updates: usize,
+    /// Sampled tokens.
+    pub n_sampled: usize,
+    /// Tokens run for the gradient with shared prefixes.
+    pub n_run_tokens: usize,
+    /// Tokens that would have been run without sharing.
+    pub n_unshared_tokens: usize,
+    /// Seconds of generation.
+    pub seconds_generate: f64,
+    /// Seconds of scoring: outcomes and teacher.
+    pub seconds_score: f64,
+    /// Seconds of gradients and updates.
+    pub seconds_train: f64,
+    /// Seconds of the whole step.
+    pub seconds: f64,
+    /// Resident memory after the step, where the system tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resident_bytes: Option<u64>,
+}
+
+impl StepReport {
+    pub(crate) fn new(
+        step: usize,
+        scored: &[ScoredGroup],
+        credited: &Credited,
+        collection: &Collection,
+        updates: &[UpdateReport],
+        seconds: Seconds,
+    ) -> Self {
+        let trajectories = || scored.iter().flat_map(|scored| &scored.group.trajectories);
+        let turns = || trajectories().flat_map(|trajectory| &trajectory.turns);
+        let mean_length = |answer: bool| {
+            let of_kind = turns().filter(|turn| (turn.kind == TurnKind::Answer) == answer);
+            mean(of_kind.map(|turn| turn.completion.len() as f64))
+        };
+        let stopped = |reason: StopReason| turns().filter(|turn| turn.stop_reason == reason).count();
+        let advantages = || credited.turns.iter().flatten().flatten().filter_map(|turn| turn.advantage);
+        let metrics = || updates.iter().map(|update| &update.metrics);
+        Self {
+            stage: "rl",
+            step,
+            reward: ratio(collection.outcome_sum, collection.n_attempts),
+            live_groups: ratio(collection.n_live as f64, collection.n_groups),
+            n_groups: collection.n_groups,
+            n_trained_groups: collection.n_trained_groups,
+            approx_kl: metrics().last().map_or(0.0, Metrics::approx_kl),
+            ref_kl: metrics().last().and_then(Metrics::ref_kl),
+            entropy: mean(turns().flat_map(|turn| turn.rollout_logprobs.iter().map(|lp| -f64::from(*lp)))),
+            grad_norm: mean(updates.iter().map(|update| update.update.grad_norm)),
+            lr: updates.last().map_or(0.0, |update| update.update.lr),
+            loss: mean(metrics().map(|metrics| metrics.policy_loss + metrics.kl_loss)),
+            clip_low: mean(metrics().map(Metrics::clip_low_fraction)),
+            clip_high: mean(metrics().map(Metrics::clip_high_fraction)),
+            first_ratio_deviation: metrics().next().map_or(0.0, |metrics| metrics.ratio_max_deviation),
+            max_logprob_difference: updates.first().map_or(0.0, |update| update.max_logprob_difference),
+            memory_tokens: mean_length(false),
+            answer_tokens: mean_length(true),
+            turns: mean(trajectories().map(|trajectory| trajectory.turns.len() as f64)),
+            n_hit_cap: stopped(StopReason::MaxTokens),
+            n_window_full: stopped(StopReason::WindowFull),
+            n_truncated_documents: trajectories().filter(|t| t.dropped_tokens != 0).count(),
+            teacher_lowest: credited.teacher_range.map(|(lowest, _)| lowest),
+            teacher_highest: credited.teacher_range.map(|(_, highest)| highest),
+            teacher_gap: teacher_gap(scored, credited),
+            live_rows: mean(advantages().map(|advantage| f64::from(advantage != 0.0))),
+            n_trained_tokens: updates.iter().map(|update| update.n_trained_tokens).sum(),
+            n_rows: updates.iter().map(|update| update.n_rows).sum(),
+            n_updates: updates.len(),
+            n_sampled: collection.n_sampled,
+            n_run_tokens: updates.iter().map(|update| update.n_run_tokens).sum(),
+            n_unshared_tokens: updates.iter().map(|update| update.n_unshared_tokens).sum(),
+            seconds_generate: seconds.generate,
+            seconds_score: seconds.score,
+            seconds_train: seconds.train,
+            seconds: seconds.step,
+            resident_bytes: resident_bytes(),
+        }
+    }
+}
+
+fn teacher_gap(scored: &[ScoredGroup], credited: &Credited) -> Option<f64> {
+    let mean_where = |solved: bool| {
+        let attempts = scored.iter().zip(&credited.turns).flat_map(|(scored, attempts)| {
+            scored.outcomes.iter().zip(attempts).filter(move |(outcome, _)| (0.5 <= **outcome) == solved)
+        });
+        let scores: Vec<f64> =
+            attempts.flat_map(|(_, turns)| turns.iter().filter_map(|turn: &TurnCredit| turn.teacher_score)).collect();
+        (!scores.is_empty()).then(|| mean(scores.into_iter()))
+    };
+    Some(mean_where(true)? - mean_where(false)?)
+}
+
+/// The mean; 0 of nothing.
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut n) = (0.0, 0);
+    for value in values {
+        sum += value;
+        n += 1;
+    }
+    ratio(sum, n)
+}
+
+fn ratio(sum: f64, n: usize) -> f64 {
+    if n == 0 { 0.0 } else { sum / n as f64 }
+}

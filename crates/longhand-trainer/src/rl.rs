@@ -1,0 +1,264 @@
+//! Reinforcement learning: one step, from problems to a moved policy.
+//!
+//! ```text
+//! problems → groups → scores → credits → rows → gradient → update
+//! ```
+//!
+//! [`Learner::step`] reads like that line.
+
+use std::time::Instant;
+
+use longhand_config::{Credit, Rl};
+use longhand_objective::{Metrics, TokenBatch};
+use longhand_policy::Policy;
+use longhand_rollout::{
+    CollectOptions, EncodedProblem, Generate, Group, MicroBatch, Purpose, Sampling, StreamBase, collect,
+    micro_batches,
+};
+use longhand_tasks::Split;
+use std::sync::Arc;
+
+use crate::{
+    batch::{Batch, pack},
+    credit::{Credited, ScoredGroup, credit_turns, is_live_group, score_groups},
+    error::TrainError,
+    optimizer::Updater,
+    report::{Collection, Seconds, StepReport, UpdateReport},
+    workbench::Workbench,
+};
+
+/// A policy being trained by reinforcement.
+pub struct Learner<'a> {
+    settings: &'a Rl,
+    bench: &'a Workbench,
+    reference: Option<Policy>,
+    updater: Updater,
+    seed: u64,
+    train_tokens: usize,
+    next_problem: u64,
+}
+
+/// What a step leaves behind besides its report: the rollouts, for the transcripts.
+#[derive(Debug)]
+pub struct StepOutput {
+    /// What is written to the metrics.
+    pub report: StepReport,
+    /// The groups that were trained on.
+    pub scored: Vec<ScoredGroup>,
+    /// Their credits.
+    pub credited: Credited,
+}
+
+impl<'a> Learner<'a> {
+    /// A learner at the first step of a stage. A reference policy is kept when the objective has a KL
+    /// term: the policy as it is now.
+    pub fn new(settings: &'a Rl, bench: &'a Workbench, policy: &Policy, seed: u64, train_tokens: usize) -> Self {
+        Self {
+            settings,
+            bench,
+            reference: settings.objective.objective.needs_reference().then(|| policy.clone()),
+            updater: Updater::new(&settings.optimizer, settings.n_updates()),
+            seed,
+            train_tokens,
+            next_problem: 0,
+        }
+    }
+
+    /// One step. Mini-batches are made of problems, never of rows.
+    ///
+    /// # Errors
+    /// When problems cannot be made or read, or a loss or gradient stops being finite.
+    pub fn step(&mut self, policy: &mut Policy, step: usize) -> Result<StepOutput, TrainError> {
+        let start = Instant::now();
+        let mut seconds = Seconds::default();
+        let (scored, collection) = self.collect_scored(policy, step, &mut seconds)?;
+        let credited = credit_turns(&scored, &self.settings.credit, self.settings.skip_equal_outcomes);
+
+        let train_start = Instant::now();
+        let mut updates = Vec::new();
+        for (scored, credited) in mini_batches(&scored, &credited, self.settings.mini_batches) {
+            let skip_zero = self.reference.is_none();
+            let batch = pack(scored, &credited, &self.settings.objective, skip_zero);
+            updates.push(self.update(policy, scored, &batch, step)?);
+        }
+        seconds.train = train_start.elapsed().as_secs_f64();
+        seconds.step = start.elapsed().as_secs_f64();
+        let report = StepReport::new(step, &scored, &credited, &collection, &updates, seconds);
+        Ok(StepOutput { report, scored, credited })
+    }
+
+    /// Groups for one step. With dynamic sampling, groups that teach nothing are replaced by fresh ones,
+    /// at most `max_generation_batches` times; what was left out is counted.
+    fn collect_scored(
+        &mut self,
+        policy: &Policy,
+        step: usize,
+        seconds: &mut Seconds,
+    ) -> Result<(Vec<ScoredGroup>, Collection), TrainError> {
+        let wanted = self.settings.problems_per_step;
+        let batches = self.settings.dynamic_sampling.map_or(1, |dynamic| dynamic.max_generation_batches);
+        let mut collection = Collection::default();
+        let mut kept: Vec<ScoredGroup> = Vec::new();
+        for _batch in 0..batches {
+            let problems = self.problems(wanted)?;
+            let generate_start = Instant::now();
+            let groups = self.collect(&mut policy.generator(), &problems, step)?;
+            seconds.generate += generate_start.elapsed().as_secs_f64();
+
+            let score_start = Instant::now();
+            let Rl { credit, overlong, micro_batch_tokens, .. } = self.settings;
+            let scored = score_groups(groups, self.bench, policy, credit, *overlong, *micro_batch_tokens)?;
+            seconds.score += score_start.elapsed().as_secs_f64();
+
+            collection.add(&scored);
+            for group in scored {
+                let is_live = is_live_group(&group, credit);
+                collection.n_live += usize::from(is_live);
+                if self.settings.dynamic_sampling.is_none() || is_live {
+                    kept.push(group);
+                }
+            }
+            if wanted <= kept.len() {
+                break;
+            }
+        }
+        kept.truncate(wanted);
+        collection.n_trained_groups = kept.len();
+        Ok((kept, collection))
+    }
+
+    /// The next training problems, each with its index in the source.
+    fn problems(&mut self, n: usize) -> Result<Vec<(u64, Arc<EncodedProblem>)>, TrainError> {
+        let available = self.bench.source.n_problems(Split::Train);
+        if let Some(available) = available.filter(|available| *available < n) {
+            return Err(TrainError::TooFewProblems { split: Split::Train.to_string(), available, needed: n });
+        }
+        let mut problems = Vec::with_capacity(n);
+        for _ in 0..n {
+            // A file is read round and round; a generator never ends.
+            let idx = available.map_or(self.next_problem, |available| self.next_problem % available as u64);
+            self.next_problem += 1;
+            problems.push((idx, self.bench.problem(Split::Train, self.seed, idx, self.train_tokens)?));
+        }
+        Ok(problems)
+    }
+
+    fn collect(
+        &self,
+        generator: &mut impl Generate,
+        problems: &[(u64, Arc<EncodedProblem>)],
+        step: usize,
+    ) -> Result<Vec<Group>, TrainError> {
+        let sampling = &self.settings.sampling;
+        let options = CollectOptions {
+            group_size: self.settings.group_size,
+            sampling: Sampling {
+                temperature: sampling.temperature as f32,
+                top_p: sampling.top_p as f32,
+                top_k: sampling.top_k,
+            },
+            streams: StreamBase { seed: self.seed, purpose: Purpose::ROLLOUT, step: step as u32 },
+            max_batch: self.settings.generation_batch,
+            teacher: match &self.settings.credit {
+                Credit::Outcome(_) => None,
+                Credit::Tamtrl(tamtrl) => Some(tamtrl.teacher),
+            },
+        };
+        Ok(collect(generator, problems, &self.bench.setup, &options)?)
+    }
+
+    /// Gradient over all micro-batches of a mini-batch, then one update.
+    fn update(
+        &mut self,
+        policy: &mut Policy,
+        scored: &[ScoredGroup],
+        batch: &Batch,
+        step: usize,
+    ) -> Result<UpdateReport, TrainError> {
+        let mut metrics = Metrics::default();
+        let mut max_logprob_difference: f64 = 0.0;
+        for micro_batch in micro_batches(&batch.tree.groups, self.settings.micro_batch_tokens)? {
+            let groups = micro_batch.groups(&batch.tree.groups);
+            let temperature = self.settings.sampling.temperature;
+            let (logprobs, _entropies) = policy.logprobs(&groups, temperature);
+            let current: Vec<f64> = logprobs.clone().inner().into_data().iter::<f64>().collect();
+            let tokens = Tokens::of(&micro_batch, batch, scored);
+            let reference: Option<Vec<f64>> = self.reference.as_ref().map(|reference| {
+                reference.score(&groups, temperature).logprobs.into_iter().map(f64::from).collect()
+            });
+            for (current, rollout) in current.iter().zip(&tokens.rollout_logprobs) {
+                max_logprob_difference = max_logprob_difference.max((current - rollout).abs());
+            }
+            let evaluation = self.settings.objective.objective.evaluate(&TokenBatch {
+                lengths: &tokens.lengths,
+                logprobs: &current,
+                // The anchor of the ratio is what was recorded while sampling.
+                old_logprobs: &tokens.rollout_logprobs,
+                advantages: &tokens.advantages,
+                loss_mask: &vec![true; current.len()],
+                weights: &tokens.weights,
+                ref_logprobs: reference.as_deref(),
+                rollout_logprobs: Some(&tokens.rollout_logprobs),
+            });
+            if !evaluation.loss.is_finite() || evaluation.grad.iter().any(|grad| !grad.is_finite()) {
+                return Err(TrainError::NotFinite { what: "the loss".into(), stage: "rl", step });
+            }
+            metrics.merge(&evaluation.metrics);
+            self.updater.accumulate(policy, logprobs, &evaluation.grad);
+        }
+        let update = self.updater.update(policy);
+        if !update.grad_norm.is_finite() {
+            return Err(TrainError::NotFinite { what: "the gradient".into(), stage: "rl", step });
+        }
+        Ok(UpdateReport {
+            update,
+            metrics,
+            max_logprob_difference,
+            n_trained_tokens: batch.n_trained,
+            n_rows: batch.rows.len(),
+            n_run_tokens: batch.tree.n_shared(),
+            n_unshared_tokens: batch.tree.n_unshared(),
+        })
+    }
+}
+
+/// Per-token values of a micro-batch, in the order in which its tokens are run.
+#[derive(Default)]
+struct Tokens {
+    lengths: Vec<usize>,
+    rollout_logprobs: Vec<f64>,
+    advantages: Vec<f64>,
+    weights: Vec<f64>,
+}
+
+impl Tokens {
+    fn of(micro_batch: &MicroBatch, batch: &Batch, scored: &[ScoredGroup]) -> Self {
+        let mut tokens = Self::default();
+        for (group_idx, suffix_idx) in micro_batch.suffixes() {
+            let row = &batch.rows[batch.tree.contexts[group_idx][suffix_idx]];
+            let turn = &scored[row.at.group].group.trajectories[row.at.trajectory].turns[row.at.turn];
+            let n = turn.completion.len();
+            tokens.lengths.push(n);
+            tokens.rollout_logprobs.extend(turn.rollout_logprobs.iter().map(|lp| f64::from(*lp)));
+            tokens.advantages.extend(std::iter::repeat_n(row.advantage, n));
+            tokens.weights.extend(std::iter::repeat_n(row.weight, n));
+        }
+        tokens
+    }
+}
+
+/// Cuts groups into `n` nearly equal runs of whole problems.
+fn mini_batches<'a>(
+    scored: &'a [ScoredGroup],
+    credited: &Credited,
+    n: usize,
+) -> Vec<(&'a [ScoredGroup], Credited)> {
+    let bounds = (0..=n).map(|i| i * scored.len() / n);
+    let ranges = bounds.clone().zip(bounds.skip(1)).filter(|(start, end)| start < end);
+    ranges
+        .map(|(start, end)| {
+            let turns = credited.turns[start..end].to_vec();
+            (&scored[start..end], Credited { turns, teacher_range: credited.teacher_range })
+        })
+        .collect()
+}

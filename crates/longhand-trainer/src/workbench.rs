@@ -1,0 +1,149 @@
+//! What every step needs besides the policy: problems, reader, checker and tokenizer of one run.
+
+use std::{cell::RefCell, sync::Arc};
+
+use longhand_config::{Experiment, ReaderSettings};
+use longhand_policy::{Policy, TextTokenizer, TokenizerError};
+use longhand_reward_outcome::Checker;
+use longhand_rollout::{DocumentFormat, EncodedProblem, ReaderSetup};
+use longhand_tasks::{Source, Split};
+
+use crate::error::TrainError;
+
+/// Problems, reader, checker and tokenizer of one run.
+pub struct Workbench {
+    /// Where problems come from.
+    pub source: Box<dyn Source + Send + Sync>,
+    /// How documents are read.
+    pub setup: ReaderSetup,
+    /// How answers are scored.
+    pub checker: Checker,
+    format: DocumentFormat,
+    tokenizer: TextTokenizer,
+    /// Tokens that the paragraph format adds to what a source counts.
+    format_tokens: usize,
+}
+
+impl Workbench {
+    /// Opens the experiment's task and compiles its reader for a policy's tokenizer.
+    ///
+    /// # Errors
+    /// As [`Workbench::from_parts`].
+    pub fn new(experiment: &Experiment, policy: &Policy) -> Result<Self, TrainError> {
+        let Experiment { task, data, reader, checker, .. } = experiment;
+        Self::from_parts(task.open()?, &data.paragraph, reader, *checker, policy)
+    }
+
+    /// A workbench over any source; `paragraph` is the format of paragraphs in a document.
+    ///
+    /// # Errors
+    /// When the paragraph format is wrong, the policy has no end token, a text has no encoding, or the
+    /// longest turn does not fit the model's window.
+    pub fn from_parts(
+        source: Box<dyn Source + Send + Sync>,
+        paragraph: &str,
+        reader: &ReaderSettings,
+        checker: Checker,
+        policy: &Policy,
+    ) -> Result<Self, TrainError> {
+        let format = DocumentFormat::parse(paragraph, " ")?;
+        let end_ids = policy.config().end_ids.clone();
+        if end_ids.is_empty() {
+            return Err(TrainError::NoEndToken("config.json".into()));
+        }
+        let window = policy.config().max_positions;
+        let needed = reader.longest_turn(reader.chunks.chunk_size);
+        if window < needed {
+            return Err(TrainError::Window { needed, window });
+        }
+        let tokenizer = policy.tokenizer().clone();
+        let templates = policy_encode(&tokenizer, |encode| reader.templates.compile(encode))?;
+        let empty = longhand_tasks::Paragraph::default();
+        let format_tokens = policy_encode(&tokenizer, |encode| {
+            encode(&format.render(100, &empty)).len().saturating_sub(encode(&empty.rendered()).len())
+        })?;
+        Ok(Self {
+            source,
+            setup: ReaderSetup {
+                chunks: reader.chunks.clone(),
+                templates: Arc::new(templates),
+                limits: reader.limits,
+                end_ids,
+            },
+            checker,
+            format,
+            tokenizer,
+            format_tokens,
+        })
+    }
+
+    /// The policy's tokenizer.
+    pub fn tokenizer(&self) -> &TextTokenizer {
+        &self.tokenizer
+    }
+
+    /// The problem number `idx` of a split, its document close to `target_tokens`.
+    ///
+    /// # Errors
+    /// When the source has no such problem, or its text has no encoding.
+    pub fn problem(
+        &self,
+        split: Split,
+        seed: u64,
+        idx: u64,
+        target_tokens: usize,
+    ) -> Result<Arc<EncodedProblem>, TrainError> {
+        let problem = policy_encode(&self.tokenizer, |encode| {
+            let count = |text: &str| encode(text).len() + self.format_tokens;
+            self.source.problem(split, seed, idx, target_tokens, &count)
+        })??;
+        self.encode(&problem)
+    }
+
+    /// A problem from elsewhere, in this run's paragraph format.
+    ///
+    /// # Errors
+    /// When its text has no encoding.
+    pub fn encode(&self, problem: &longhand_tasks::Problem) -> Result<Arc<EncodedProblem>, TrainError> {
+        let encoded =
+            policy_encode(&self.tokenizer, |encode| EncodedProblem::new(problem, &self.format, encode))?;
+        Ok(Arc::new(encoded))
+    }
+
+    /// The text of an answer.
+    ///
+    /// # Errors
+    /// When the ids have no text.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TrainError> {
+        Ok(self.tokenizer.decode(ids)?.trim().to_string())
+    }
+
+    /// The outcome of an answer: 1 right, 0 wrong, or a share in between for soft checkers.
+    ///
+    /// # Errors
+    /// When the ids have no text.
+    pub fn outcome(&self, problem: &EncodedProblem, answer: &[u32]) -> Result<f64, TrainError> {
+        Ok(self.checker.score(&self.decode(answer)?, &problem.answers))
+    }
+}
+
+/// Lends a tokenizer to code that cannot fail; the first text without an encoding becomes the error.
+///
+/// # Errors
+/// When a text has no encoding.
+pub fn policy_encode<R>(
+    tokenizer: &TextTokenizer,
+    use_it: impl FnOnce(&dyn Fn(&str) -> Vec<u32>) -> R,
+) -> Result<R, TokenizerError> {
+    let failure = RefCell::new(None);
+    let result = use_it(&|text| {
+        tokenizer.encode(text).unwrap_or_else(|error| {
+            failure.borrow_mut().get_or_insert(error);
+            Vec::new()
+        })
+    });
+    match failure.into_inner() {
+        None => Ok(result),
+        Some(error) => Err(error),
+    }
+}

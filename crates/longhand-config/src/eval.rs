@@ -23,7 +23,7 @@ pub(crate) static EVAL: &[Key] = &[
         "sampled_temperature",
         POSITIVE,
         "greedy only",
-        "a second figure, sampled at this temperature",
+        "a second figure at the first length, sampled at this temperature",
     ),
     defaults_to(
         "batch",
@@ -71,7 +71,7 @@ pub struct Eval {
     pub seed: u64,
     /// RL steps between two measurements; `None` for before and after each stage only.
     pub every: Option<usize>,
-    /// Temperature of a second, sampled figure beside the greedy one.
+    /// Temperature of a second, sampled figure at the first length, beside the greedy ones.
     pub sampled_temperature: Option<f64>,
     /// Documents read side by side.
     pub batch: usize,

@@ -1,17 +1,16 @@
-//! Batched generation with a preallocated cache; a group's shared prefix is run once.
+//! Batched generation; a group's shared prefix is run once.
 
 use burn::tensor::Tensor;
-use longhand_rollout::{Completion, Generate, Request, Sampling, StopReason};
+use longhand_rollout::{Completion, Generate, Request, Sampling};
 use thiserror::Error;
 
 use crate::{
     backend::{Backend, Device},
+    decoding::Decoding,
     model::{Attention, Transformer, index_tensor},
     model_config::ModelConfig,
-    sample::sample_token,
     tree_attention::{
-        Heads, PrefixKeys, SuffixGrid, attend, causal_mask, keys_by_suffix, left_padded_mask,
-        prefix_padding,
+        Heads, PrefixKeys, SuffixGrid, attend, causal_mask, keys_by_suffix, prefix_padding,
     },
 };
 
@@ -180,114 +179,32 @@ impl Generate for Generator {
         for (request_idx, request) in requests.iter().enumerate() {
             self.check(request_idx, request)?;
         }
-        if requests.is_empty() {
-            return Ok(Vec::new());
-        }
         let groups = group_requests(requests);
         let prefixes: Vec<&[u32]> = groups
             .iter()
             .map(|group| &requests[group.members[0]].prompt[..group.n_prefix])
             .collect();
         let prefix_keys = self.prefill_prefixes(&prefixes);
-
-        let heads = self.heads();
-        let n_suffixes = groups
-            .iter()
-            .map(|group| group.members.len())
-            .max()
-            .unwrap_or(0);
-        let n_given = groups
-            .iter()
-            .flat_map(|g| {
-                g.members
-                    .iter()
-                    .map(|r| requests[*r].prompt.len() - g.n_prefix)
-            })
-            .max()
-            .unwrap_or(1);
-        let mut grid = SuffixGrid {
-            groups: groups.len(),
-            suffixes: n_suffixes,
-            positions: n_given,
-        };
-        // Rows of the grid; those beyond a group's members are padding.
-        let mut rows: Vec<Row> = Vec::with_capacity(groups.len() * n_suffixes);
-        for group in &groups {
-            for member in 0..n_suffixes {
-                rows.push(match group.members.get(member) {
-                    Some(&request_idx) => {
-                        Row::new(request_idx, &requests[request_idx], group.n_prefix)
-                    }
-                    None => Row::padding(),
-                });
-            }
-        }
-        let starts: Vec<usize> = rows.iter().map(|row| n_given - row.given.len()).collect();
-        let most_new = requests
-            .iter()
-            .map(|request| request.max_tokens)
-            .max()
-            .unwrap_or(0);
-        let capacity = n_given + most_new;
-        let batch = groups.len() * heads.n_kv_heads * n_suffixes;
-        let empty = || {
-            Some(Tensor::zeros(
-                [batch, capacity, heads.head_dim],
-                &self.device,
-            ))
-        };
-        let mut attention = CachedAttention {
-            grid,
-            heads,
-            prefix: prefix_keys,
-            cache: (0..self.config.n_layers)
-                .map(|_| (empty(), empty()))
-                .collect(),
-            filled: 0,
-            mask: left_padded_mask(&starts, n_given, grid, heads, &self.device),
-        };
-
-        let mut ids: Vec<u32> = Vec::with_capacity(grid.n_tokens());
-        let mut positions: Vec<usize> = Vec::with_capacity(grid.n_tokens());
-        for (row, start) in rows.iter().zip(&starts) {
-            ids.extend(std::iter::repeat_n(0, *start));
-            ids.extend(row.given);
-            positions.extend(std::iter::repeat_n(0, *start));
-            positions.extend(row.n_prefix..row.n_prefix + row.given.len());
-        }
-        while rows.iter().any(Row::is_open) {
+        let mut decoding =
+            Decoding::new(requests, &groups, prefix_keys, &self.config, &self.device);
+        while decoding.is_open() {
+            let (ids, positions) = decoding.tokens();
             let hidden = self
                 .model
-                .trunk(&self.config, &ids, &positions, &mut attention);
-            attention.filled += grid.positions;
-            let logits = self.logits(
-                hidden,
-                (0..rows.len()).map(|row| (row + 1) * grid.positions - 1),
-            );
-            for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(self.n_ids)) {
-                row.sample(logits, sampling, &self.config.end_ids)?;
-            }
-            grid.positions = 1;
-            attention.grid = grid;
-            attention.mask =
-                left_padded_mask(&starts, attention.filled + 1, grid, heads, &self.device);
-            ids = rows.iter().map(Row::last_id).collect();
-            positions = rows.iter().map(Row::last_position).collect();
+                .trunk(&self.config, &ids, &positions, decoding.attention());
+            let logits = self.logits(hidden, decoding.last_rows());
+            decoding.sample(&logits, self.n_ids, sampling, &self.config.end_ids)?;
         }
-        let mut completions: Vec<Option<Completion>> = requests.iter().map(|_| None).collect();
-        for row in rows {
-            if let Some(open) = row.request {
-                completions[open.request_idx] = Some(open.completion);
-            }
-        }
-        Ok(completions.into_iter().flatten().collect())
+        Ok(decoding.into_completions())
     }
 }
 
 /// Requests that share a prefix.
-struct RequestGroup {
-    members: Vec<usize>,
-    n_prefix: usize,
+pub(crate) struct RequestGroup {
+    /// Their places in the call.
+    pub(crate) members: Vec<usize>,
+    /// Tokens that all their prompts begin with.
+    pub(crate) n_prefix: usize,
 }
 
 /// Requests by their `group`, in order of first appearance, with the length of the common prefix. The
@@ -312,98 +229,6 @@ fn group_requests(requests: &[Request]) -> Vec<RequestGroup> {
         group.members.push(request_idx);
     }
     groups
-}
-
-/// One row of the grid: a request being continued, or padding.
-struct Row<'a> {
-    given: &'a [u32],
-    n_prefix: usize,
-    request: Option<OpenRequest>,
-}
-
-struct OpenRequest {
-    request_idx: usize,
-    max_tokens: usize,
-    rng: rand_chacha::ChaCha8Rng,
-    completion: Completion,
-    open: bool,
-}
-
-impl<'a> Row<'a> {
-    fn new(request_idx: usize, request: &'a Request, n_prefix: usize) -> Self {
-        let completion = Completion {
-            ids: Vec::new(),
-            logprobs: Vec::new(),
-            stop_reason: StopReason::MaxTokens,
-        };
-        Self {
-            given: &request.prompt[n_prefix..],
-            n_prefix,
-            request: Some(OpenRequest {
-                request_idx,
-                max_tokens: request.max_tokens,
-                rng: request.key.rng(),
-                completion,
-                open: 0 < request.max_tokens,
-            }),
-        }
-    }
-
-    fn padding() -> Self {
-        Self {
-            given: &[],
-            n_prefix: 0,
-            request: None,
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.request.as_ref().is_some_and(|request| request.open)
-    }
-
-    fn sample(
-        &mut self,
-        logits: &[f32],
-        sampling: &Sampling,
-        end_ids: &[u32],
-    ) -> Result<(), GenerateError> {
-        let Some(request) = self.request.as_mut().filter(|request| request.open) else {
-            return Ok(());
-        };
-        let completion = &mut request.completion;
-        let token =
-            sample_token(logits, sampling, &mut request.rng).ok_or(GenerateError::NotFinite {
-                request_idx: request.request_idx,
-                token_idx: completion.ids.len(),
-            })?;
-        completion.ids.push(token.id);
-        completion.logprobs.push(token.logprob);
-        if end_ids.contains(&token.id) {
-            completion.stop_reason = StopReason::EndToken;
-            request.open = false;
-        } else if completion.ids.len() == request.max_tokens {
-            request.open = false;
-        }
-        Ok(())
-    }
-
-    fn n_sampled(&self) -> usize {
-        self.request
-            .as_ref()
-            .map_or(0, |request| request.completion.ids.len())
-    }
-
-    fn last_id(&self) -> u32 {
-        self.request
-            .as_ref()
-            .and_then(|request| request.completion.ids.last())
-            .copied()
-            .unwrap_or(0)
-    }
-
-    fn last_position(&self) -> usize {
-        (self.n_prefix + self.given.len() + self.n_sampled()).saturating_sub(1)
-    }
 }
 
 /// Attention within the prefixes; keeps what later tokens need.
@@ -439,55 +264,4 @@ impl Attention<Backend> for PrefixPrefill {
             self.heads,
         )
     }
-}
-
-/// Attention of new tokens over the prefix and a preallocated cache, which they join.
-struct CachedAttention {
-    grid: SuffixGrid,
-    heads: Heads,
-    prefix: Vec<PrefixKeys<Backend>>,
-    cache: Vec<(Option<Tensor<Backend, 3>>, Option<Tensor<Backend, 3>>)>,
-    filled: usize,
-    mask: Tensor<Backend, 3>,
-}
-
-impl Attention<Backend> for CachedAttention {
-    fn attend(
-        &mut self,
-        layer: usize,
-        q: Tensor<Backend, 3>,
-        k: Tensor<Backend, 3>,
-        v: Tensor<Backend, 3>,
-    ) -> Tensor<Backend, 2> {
-        let (grid, heads, filled) = (self.grid, self.heads, self.filled);
-        let (k_cache, v_cache) = &mut self.cache[layer];
-        let k = append(k_cache, keys_by_suffix(k, grid, heads), filled);
-        let v = append(v_cache, keys_by_suffix(v, grid, heads), filled);
-        attend(
-            q,
-            k,
-            v,
-            self.mask.clone(),
-            self.prefix.get(layer),
-            grid,
-            heads,
-        )
-    }
-}
-
-/// Writes new columns in place (the cache is the only owner) and returns everything written so far.
-fn append(
-    cache: &mut Option<Tensor<Backend, 3>>,
-    new: Tensor<Backend, 3>,
-    filled: usize,
-) -> Tensor<Backend, 3> {
-    let [batch, n_new, head_dim] = new.dims();
-    let end = filled + n_new;
-    let whole = match cache.take() {
-        Some(whole) => whole.slice_assign([0..batch, filled..end, 0..head_dim], new),
-        None => new,
-    };
-    let written = whole.clone().slice([0..batch, 0..end, 0..head_dim]);
-    *cache = Some(whole);
-    written
 }

@@ -7,6 +7,7 @@
 //! Knows nothing of rewards, advantages or agents: token ids go in, token ids and numbers come out.
 
 mod backend;
+mod decoding;
 mod generate;
 mod head;
 mod layout;

@@ -185,7 +185,16 @@ impl<B: Backend> Transformer<B> {
         attention: &mut impl Attention<B>,
     ) -> Tensor<B, 2> {
         let device = self.norm.val().device();
-        let rotation = Rotation::new(positions, config.head_dim, config.rope_theta, &device);
+        let ModelConfig {
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            rope_theta,
+            ..
+        } = *config;
+        let rotation = Rotation::new(
+            positions, n_heads, n_kv_heads, head_dim, rope_theta, &device,
+        );
         let mut x = self
             .embed_tokens
             .val()
@@ -243,7 +252,7 @@ impl<B: Backend> Layer<B> {
             q = rms_norm(q, q_norm, config.norm_eps);
             k = rms_norm(k, k_norm, config.norm_eps);
         }
-        let attended = attend(rotation.apply(q), rotation.apply(k), v);
+        let attended = attend(rotation.queries(q), rotation.keys(k), v);
         let x = x + attended.matmul(self.o_proj.val());
         let h = rms_norm(x.clone(), &self.post_attention_norm, config.norm_eps);
         let gate = silu(h.clone().matmul(self.gate_proj.val()));

@@ -1,53 +1,105 @@
 //! Half-split rotary position embedding, as Llama and Qwen use it (arXiv:2104.09864).
 //!
 //! The first and second half of a head form the pairs: `(x1 cos − x2 sin, x2 cos + x1 sin)`.
+//!
+//! Written as `x · cos + (x R) · sin` with a constant matrix `R` that swaps the halves and negates the
+//! first: one small product and contiguous element-wise passes, where slicing the halves apart would make
+//! the CPU backend walk element by element.
 
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
-/// Cosines and sines for a list of positions, each `[n_tokens, 1, head_dim / 2]`.
+/// The rotation of every token of a pass, for queries and for keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Rotation<B: Backend> {
-    cos: Tensor<B, 3>,
-    sin: Tensor<B, 3>,
+    /// `[head_dim, head_dim]`
+    swap: Tensor<B, 2>,
+    of_queries: Angles<B>,
+    of_keys: Angles<B>,
+}
+
+/// Cosines and sines, each `[n_tokens, heads * head_dim]`.
+#[derive(Clone, Debug)]
+struct Angles<B: Backend> {
+    cos: Tensor<B, 2>,
+    sin: Tensor<B, 2>,
 }
 
 impl<B: Backend> Rotation<B> {
     /// The rotation of each token by its position.
     pub(crate) fn new(
         positions: &[usize],
+        n_heads: usize,
+        n_kv_heads: usize,
         head_dim: usize,
         theta: f64,
         device: &B::Device,
     ) -> Self {
         let half = head_dim / 2;
-        let mut cos = Vec::with_capacity(positions.len() * half);
-        let mut sin = Vec::with_capacity(positions.len() * half);
         let frequencies: Vec<f64> = (0..half)
             .map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64))
             .collect();
-        for &position in positions {
-            for frequency in &frequencies {
-                let angle = position as f64 * frequency;
-                cos.push(angle.cos() as f32);
-                sin.push(angle.sin() as f32);
+        let angles: Vec<(f32, f32)> = positions
+            .iter()
+            .flat_map(|&position| frequencies.iter().map(move |f| position as f64 * f))
+            .map(|angle| (angle.cos() as f32, angle.sin() as f32))
+            .collect();
+        let of_queries = Angles::new(&angles, half, n_heads, device);
+        let of_keys = if n_heads == n_kv_heads {
+            of_queries.clone()
+        } else {
+            Angles::new(&angles, half, n_kv_heads, device)
+        };
+        let mut swap = vec![0.0_f32; head_dim * head_dim];
+        for i in 0..half {
+            swap[(i + half) * head_dim + i] = -1.0;
+            swap[i * head_dim + i + half] = 1.0;
+        }
+        let swap = Tensor::from_data(TensorData::new(swap, [head_dim, head_dim]), device);
+        Self {
+            swap,
+            of_queries,
+            of_keys,
+        }
+    }
+
+    /// Rotates queries `[n_tokens, heads, head_dim]`.
+    pub(crate) fn queries(&self, q: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.apply(q, &self.of_queries)
+    }
+
+    /// Rotates keys `[n_tokens, kv_heads, head_dim]`.
+    pub(crate) fn keys(&self, k: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.apply(k, &self.of_keys)
+    }
+
+    fn apply(&self, x: Tensor<B, 3>, angles: &Angles<B>) -> Tensor<B, 3> {
+        let [n_tokens, heads, head_dim] = x.dims();
+        let swapped = x
+            .clone()
+            .reshape([n_tokens * heads, head_dim])
+            .matmul(self.swap.clone())
+            .reshape([n_tokens, heads * head_dim]);
+        let x = x.reshape([n_tokens, heads * head_dim]);
+        (x * angles.cos.clone() + swapped * angles.sin.clone()).reshape([n_tokens, heads, head_dim])
+    }
+}
+
+impl<B: Backend> Angles<B> {
+    fn new(angles: &[(f32, f32)], half: usize, heads: usize, device: &B::Device) -> Self {
+        let n_tokens = angles.len() / half;
+        let width = heads * 2 * half;
+        let mut cos: Vec<f32> = Vec::with_capacity(n_tokens * width);
+        let mut sin: Vec<f32> = Vec::with_capacity(n_tokens * width);
+        for token in angles.chunks_exact(half) {
+            for _half_of_head in 0..2 * heads {
+                cos.extend(token.iter().map(|(cos, _)| cos));
+                sin.extend(token.iter().map(|(_, sin)| sin));
             }
         }
-        let tensor =
-            |values| Tensor::from_data(TensorData::new(values, [positions.len(), 1, half]), device);
+        let tensor = |values| Tensor::from_data(TensorData::new(values, [n_tokens, width]), device);
         Self {
             cos: tensor(cos),
             sin: tensor(sin),
         }
-    }
-
-    /// Rotates queries or keys `[n_tokens, heads, head_dim]`.
-    pub(crate) fn apply(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [n_tokens, heads, head_dim] = x.dims();
-        let half = head_dim / 2;
-        let x1 = x.clone().slice([0..n_tokens, 0..heads, 0..half]);
-        let x2 = x.slice([0..n_tokens, 0..heads, half..head_dim]);
-        let first = x1.clone() * self.cos.clone() - x2.clone() * self.sin.clone();
-        let second = x2 * self.cos.clone() + x1 * self.sin.clone();
-        Tensor::cat(vec![first, second], 2)
     }
 }

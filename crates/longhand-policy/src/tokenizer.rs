@@ -143,7 +143,11 @@ pub fn train_tokenizer(
     let failed = |e: tokenizers::Error| TokenizerError::Train(e.to_string());
     // A special token that also stood in the texts would get a second id.
     let names: Vec<String> = special.iter().map(|token| token.to_string()).collect();
-    let texts = texts.map(move |text| names.iter().fold(text, |text, name| text.replace(name, " ")));
+    let texts = texts.map(move |text| {
+        names
+            .iter()
+            .fold(text, |text, name| text.replace(name, " "))
+    });
     let special: Vec<AddedToken> = special
         .iter()
         .map(|token| AddedToken::from(*token, true))
@@ -214,7 +218,10 @@ mod tests {
         for kind in [TokenizerKind::Word, TokenizerKind::Bpe] {
             let texts = ["<q> which pear <eos>".to_string()].into_iter();
             let tokenizer = train_tokenizer(kind, texts, 300, &["<eos>", "<unk>", "<q>"]).unwrap();
-            assert_eq!((tokenizer.id("<eos>"), tokenizer.id("<q>")), (Some(0), Some(2)));
+            assert_eq!(
+                (tokenizer.id("<eos>"), tokenizer.id("<q>")),
+                (Some(0), Some(2))
+            );
             assert_eq!(tokenizer.inner.get_vocab_size(true), tokenizer.n_ids());
         }
     }

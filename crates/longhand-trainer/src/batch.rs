@@ -2,7 +2,7 @@
 
 use longhand_config::{ObjectiveSettings, Unit};
 use longhand_objective::{Denominators, unit_weight};
-use longhand_rollout::{Context, Prompts, PrefixTree, TurnIdx, contexts};
+use longhand_rollout::{Context, PrefixTree, Prompts, TurnIdx, contexts};
 
 use crate::credit::{Credited, ScoredGroup};
 
@@ -27,7 +27,12 @@ pub(crate) struct Batch {
 
 /// Packs whole groups. Weights come from the counts of the whole mini-batch, before anything is cut
 /// or left out. Rows whose gradient is zero by construction are left out when `skip_zero` is set.
-pub(crate) fn pack(scored: &[ScoredGroup], credited: &Credited, settings: &ObjectiveSettings, skip_zero: bool) -> Batch {
+pub(crate) fn pack(
+    scored: &[ScoredGroup],
+    credited: &Credited,
+    settings: &ObjectiveSettings,
+    skip_zero: bool,
+) -> Batch {
     let groups: Vec<_> = scored.iter().map(|scored| scored.group.clone()).collect();
     let trained: Vec<(TurnIdx, Context<'_>, f64)> = contexts(&groups, Prompts::Student)
         .into_iter()
@@ -50,15 +55,26 @@ pub(crate) fn pack(scored: &[ScoredGroup], credited: &Credited, settings: &Objec
     let denominators = Denominators::of(&lengths, settings.norm_length.unwrap_or(1.0));
 
     let n_trained = lengths.iter().sum();
-    let kept: Vec<_> = trained.into_iter().filter(|(_, _, advantage)| !skip_zero || *advantage != 0.0).collect();
+    let kept: Vec<_> = trained
+        .into_iter()
+        .filter(|(_, _, advantage)| !skip_zero || *advantage != 0.0)
+        .collect();
     let rows = kept
         .iter()
         .map(|(at, _, advantage)| Row {
             at: *at,
             advantage: *advantage,
-            weight: unit_weight(settings.aggregation, unit_tokens[&unit_of(at)], &denominators),
+            weight: unit_weight(
+                settings.aggregation,
+                unit_tokens[&unit_of(at)],
+                &denominators,
+            ),
         })
         .collect();
     let kept: Vec<Context<'_>> = kept.into_iter().map(|(_, context, _)| context).collect();
-    Batch { tree: PrefixTree::new(&kept), rows, n_trained }
+    Batch {
+        tree: PrefixTree::new(&kept),
+        rows,
+        n_trained,
+    }
 }

@@ -59,21 +59,40 @@ pub(crate) fn score_groups(
     token_budget: usize,
 ) -> Result<Vec<ScoredGroup>, TrainError> {
     let teacher_scores = match credit {
-        Credit::Outcome(_) => groups.iter().map(|group| vec![Vec::new(); group.trajectories.len()]).collect(),
-        Credit::Tamtrl(tamtrl) => teacher_scores(&groups, policy, tamtrl, &bench.setup.end_ids, token_budget)?,
-    };
-    let scored = groups.into_iter().zip(teacher_scores).map(|(group, teacher_scores)| {
-        let outcomes = group
-            .trajectories
+        Credit::Outcome(_) => groups
             .iter()
-            .map(|trajectory| bench.outcome(&group.problem, &trajectory.answer))
-            .collect::<Result<Vec<f64>, TrainError>>()?;
-        let penalty = |trajectory: &Trajectory| {
-            overlong.map_or(0.0, |Overlong { max, buffer }| overlong_penalty(trajectory.n_sampled(), max, buffer))
-        };
-        let rewards = outcomes.iter().zip(&group.trajectories).map(|(r, t)| r + penalty(t)).collect();
-        Ok(ScoredGroup { group, outcomes, rewards, teacher_scores })
-    });
+            .map(|group| vec![Vec::new(); group.trajectories.len()])
+            .collect(),
+        Credit::Tamtrl(tamtrl) => {
+            teacher_scores(&groups, policy, tamtrl, &bench.setup.end_ids, token_budget)?
+        }
+    };
+    let scored = groups
+        .into_iter()
+        .zip(teacher_scores)
+        .map(|(group, teacher_scores)| {
+            let outcomes = group
+                .trajectories
+                .iter()
+                .map(|trajectory| bench.outcome(&group.problem, &trajectory.answer))
+                .collect::<Result<Vec<f64>, TrainError>>()?;
+            let penalty = |trajectory: &Trajectory| {
+                overlong.map_or(0.0, |Overlong { max, buffer }| {
+                    overlong_penalty(trajectory.n_sampled(), max, buffer)
+                })
+            };
+            let rewards = outcomes
+                .iter()
+                .zip(&group.trajectories)
+                .map(|(r, t)| r + penalty(t))
+                .collect();
+            Ok(ScoredGroup {
+                group,
+                outcomes,
+                rewards,
+                teacher_scores,
+            })
+        });
     scored.collect()
 }
 
@@ -88,14 +107,26 @@ fn teacher_scores(
     let mut scores: Vec<Vec<Vec<f64>>> = groups
         .iter()
         .map(|group| {
-            let reads = |t: &Trajectory| t.turns.iter().filter(|turn| turn.teacher_prompt.is_some()).count();
-            group.trajectories.iter().map(|t| vec![credit.rewards.turn_score(&[]); reads(t)]).collect()
+            let reads = |t: &Trajectory| {
+                t.turns
+                    .iter()
+                    .filter(|turn| turn.teacher_prompt.is_some())
+                    .count()
+            };
+            group
+                .trajectories
+                .iter()
+                .map(|t| vec![credit.rewards.turn_score(&[]); reads(t)])
+                .collect()
         })
         .collect();
     let mut places = Vec::new();
     let mut scored = Vec::new();
     for (at, mut context) in contexts(groups, Prompts::Teacher) {
-        let ends = context.completion.last().is_some_and(|id| end_ids.contains(id));
+        let ends = context
+            .completion
+            .last()
+            .is_some_and(|id| end_ids.contains(id));
         let n_scored = credit.scored_tokens.count(context.completion.len(), ends);
         context.completion = &context.completion[..n_scored];
         if n_scored != 0 {
@@ -105,7 +136,9 @@ fn teacher_scores(
     }
     let tree = PrefixTree::new(&scored);
     for micro_batch in micro_batches(&tree.groups, token_budget)? {
-        let logprobs = policy.score(&micro_batch.groups(&tree.groups), 1.0).logprobs;
+        let logprobs = policy
+            .score(&micro_batch.groups(&tree.groups), 1.0)
+            .logprobs;
         let mut logprobs = logprobs.as_slice();
         for (group_idx, suffix_idx) in micro_batch.suffixes() {
             let n = tree.groups[group_idx].suffixes[suffix_idx].sampled.len();
@@ -125,7 +158,10 @@ pub(crate) fn is_live_group(scored: &ScoredGroup, credit: &Credit) -> bool {
         Credit::Outcome(_) => is_live(&scored.rewards),
         Credit::Tamtrl(tamtrl) => {
             let scores = std::slice::from_ref(&scored.teacher_scores);
-            let rewards = tamtrl.rewards.rewards(scores, std::slice::from_ref(&scored.rewards)).rewards;
+            let rewards = tamtrl
+                .rewards
+                .rewards(scores, std::slice::from_ref(&scored.rewards))
+                .rewards;
             tamtrl.live_by.is_live(&rewards[0], &scored.outcomes)
         }
     }
@@ -134,19 +170,38 @@ pub(crate) fn is_live_group(scored: &ScoredGroup, credit: &Credit) -> bool {
 /// Rewards and advantages of every turn of a batch.
 ///
 /// With `skip_equal_outcomes`, groups whose outcomes are all equal get advantage 0 everywhere.
-pub(crate) fn credit_turns(scored: &[ScoredGroup], credit: &Credit, skip_equal_outcomes: bool) -> Credited {
+pub(crate) fn credit_turns(
+    scored: &[ScoredGroup],
+    credit: &Credit,
+    skip_equal_outcomes: bool,
+) -> Credited {
     let rewards: Vec<Vec<f64>> = scored.iter().map(|group| group.rewards.clone()).collect();
     let mut credited = match credit {
         Credit::Outcome(estimator) => {
-            let of_group = |scored: &ScoredGroup| scored.group.trajectories.iter().map(Trajectory::n_sampled).collect();
+            let of_group = |scored: &ScoredGroup| {
+                scored
+                    .group
+                    .trajectories
+                    .iter()
+                    .map(Trajectory::n_sampled)
+                    .collect()
+            };
             let lengths: Vec<Vec<usize>> = scored.iter().map(of_group).collect();
             let advantages = estimator.advantages(&rewards, &lengths);
             let turns = scored.iter().zip(advantages).map(|(scored, advantages)| {
                 let attempts = scored.group.trajectories.iter().zip(advantages);
-                let same = |advantage| TurnCredit { advantage: Some(advantage), ..TurnCredit::default() };
-                attempts.map(|(trajectory, advantage)| vec![same(advantage); trajectory.turns.len()]).collect()
+                let same = |advantage| TurnCredit {
+                    advantage: Some(advantage),
+                    ..TurnCredit::default()
+                };
+                attempts
+                    .map(|(trajectory, advantage)| vec![same(advantage); trajectory.turns.len()])
+                    .collect()
             });
-            Credited { turns: turns.collect(), teacher_range: None }
+            Credited {
+                turns: turns.collect(),
+                teacher_range: None,
+            }
         }
         Credit::Tamtrl(tamtrl) => credit_tamtrl(scored, &rewards, tamtrl),
     };
@@ -164,22 +219,36 @@ pub(crate) fn credit_turns(scored: &[ScoredGroup], credit: &Credit, skip_equal_o
 
 /// arXiv:2603.21663, Eq. 5 to 7.
 fn credit_tamtrl(scored: &[ScoredGroup], rewards: &[Vec<f64>], tamtrl: &TamtrlCredit) -> Credited {
-    let scores: Vec<Vec<Vec<f64>>> = scored.iter().map(|group| group.teacher_scores.clone()).collect();
+    let scores: Vec<Vec<Vec<f64>>> = scored
+        .iter()
+        .map(|group| group.teacher_scores.clone())
+        .collect();
     let turn_rewards = tamtrl.rewards.rewards(&scores, rewards);
-    let turns = scored.iter().zip(turn_rewards.rewards).map(|(scored, rewards)| {
-        let advantages = turn_pool(&rewards, tamtrl.std_eps);
-        let attempts = scored.group.trajectories.iter().enumerate();
-        let of_attempt = |(attempt, trajectory): (usize, &Trajectory)| {
-            let of_turn = |turn_idx: usize| TurnCredit {
-                // The answer's turn stands behind the memory turns, or is left out.
-                reward: rewards[attempt].get(turn_idx).copied(),
-                advantage: advantages[attempt].get(turn_idx).copied(),
-                teacher_score: scored.teacher_scores[attempt].get(turn_idx).copied(),
+    let turns = scored
+        .iter()
+        .zip(turn_rewards.rewards)
+        .map(|(scored, rewards)| {
+            let advantages = turn_pool(&rewards, tamtrl.std_eps);
+            let attempts = scored.group.trajectories.iter().enumerate();
+            let of_attempt = |(attempt, trajectory): (usize, &Trajectory)| {
+                let of_turn = |turn_idx: usize| TurnCredit {
+                    // The answer's turn stands behind the memory turns, or is left out.
+                    reward: rewards[attempt].get(turn_idx).copied(),
+                    advantage: advantages[attempt].get(turn_idx).copied(),
+                    teacher_score: scored.teacher_scores[attempt].get(turn_idx).copied(),
+                };
+                debug_assert!(
+                    trajectory
+                        .turns
+                        .last()
+                        .is_none_or(|turn| turn.kind == TurnKind::Answer)
+                );
+                (0..trajectory.turns.len()).map(of_turn).collect()
             };
-            debug_assert!(trajectory.turns.last().is_none_or(|turn| turn.kind == TurnKind::Answer));
-            (0..trajectory.turns.len()).map(of_turn).collect()
-        };
-        attempts.map(of_attempt).collect()
-    });
-    Credited { turns: turns.collect(), teacher_range: Some((turn_rewards.lowest, turn_rewards.highest)) }
+            attempts.map(of_attempt).collect()
+        });
+    Credited {
+        turns: turns.collect(),
+        teacher_range: Some((turn_rewards.lowest, turn_rewards.highest)),
+    }
 }

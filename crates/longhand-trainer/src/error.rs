@@ -58,7 +58,9 @@ pub enum TrainError {
         needed: usize,
     },
     /// A number stopped being finite; nothing after it can be trusted.
-    #[error("{what} is not finite at {stage} step {step}: the run stops here, the last checkpoint is whole")]
+    #[error(
+        "{what} is not finite at {stage} step {step}: the run stops here, the last checkpoint is whole"
+    )]
     NotFinite {
         /// Which number.
         what: String,

@@ -87,14 +87,26 @@ pub fn evaluate(
     mut on_progress: impl FnMut(usize, usize, usize),
 ) -> Result<EvalReport, TrainError> {
     let needed = options.n_documents;
-    if let Some(available) = bench.source.n_problems(options.split).filter(|available| *available < needed) {
-        return Err(TrainError::TooFewProblems { split: options.split.to_string(), available, needed });
+    if let Some(available) = bench
+        .source
+        .n_problems(options.split)
+        .filter(|available| *available < needed)
+    {
+        return Err(TrainError::TooFewProblems {
+            split: options.split.to_string(),
+            available,
+            needed,
+        });
     }
     let mut generator = policy.generator();
     let collect_options = CollectOptions {
         group_size: 1,
         sampling: Sampling::at(options.temperature as f32),
-        streams: StreamBase { seed: options.seed, purpose: Purpose::EVALUATION, step: 0 },
+        streams: StreamBase {
+            seed: options.seed,
+            purpose: Purpose::EVALUATION,
+            step: 0,
+        },
         max_batch: options.batch,
         teacher: None,
     };
@@ -104,7 +116,12 @@ pub fn evaluate(
         for start in (0..needed).step_by(options.batch) {
             let end = needed.min(start + options.batch);
             let problems = (start..end)
-                .map(|idx| Ok((idx as u64, bench.problem(options.split, options.seed, idx as u64, target_tokens)?)))
+                .map(|idx| {
+                    Ok((
+                        idx as u64,
+                        bench.problem(options.split, options.seed, idx as u64, target_tokens)?,
+                    ))
+                })
                 .collect::<Result<Vec<_>, TrainError>>()?;
             for group in collect(&mut generator, &problems, &bench.setup, &collect_options)? {
                 for trajectory in &group.trajectories {
@@ -112,7 +129,10 @@ pub fn evaluate(
                     tally.add(group.problem.n_facts, outcome);
                     tally.tokens += group.problem.document.ids.len();
                     tally.chunks += trajectory.turns.len() - 1;
-                    let hit_cap = trajectory.turns.iter().filter(|turn| turn.stop_reason == longhand_rollout::StopReason::MaxTokens);
+                    let hit_cap = trajectory
+                        .turns
+                        .iter()
+                        .filter(|turn| turn.stop_reason == longhand_rollout::StopReason::MaxTokens);
                     tally.hit_cap += hit_cap.count();
                 }
             }
@@ -120,7 +140,10 @@ pub fn evaluate(
         }
         scores.push(tally.score(target_tokens));
     }
-    Ok(EvalReport { temperature: options.temperature, lengths: scores })
+    Ok(EvalReport {
+        temperature: options.temperature,
+        lengths: scores,
+    })
 }
 
 #[derive(Default)]
@@ -154,7 +177,11 @@ impl Tally {
             by_facts: self
                 .by_facts
                 .iter()
-                .map(|(n_facts, (n, sum))| FactScore { n_facts: *n_facts, n_documents: *n, accuracy: share(*sum, *n) })
+                .map(|(n_facts, (n, sum))| FactScore {
+                    n_facts: *n_facts,
+                    n_documents: *n,
+                    accuracy: share(*sum, *n),
+                })
                 .collect(),
             n_hit_cap: self.hit_cap,
         }

@@ -39,7 +39,7 @@ pub struct Outcome {
     pub before: EvalReport,
     /// Greedy accuracy at the end.
     pub after: EvalReport,
-    /// The same two, sampled, when the experiment asks for it.
+    /// The same two at the first length, sampled, when the experiment asks for it.
     pub sampled: Option<(EvalReport, EvalReport)>,
     /// One attempt of the last RL step.
     pub transcript: Option<Transcript>,
@@ -71,13 +71,22 @@ pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome,
     };
     let run = RunDir::create(&folder)?;
     run.write_config(&experiment.resolved_toml())?;
-    let mut session = Session { experiment, bench: &bench, metrics: run.metrics_writer()?, run: &run, options, evals: Vec::new() };
+    let mut session = Session {
+        experiment,
+        bench: &bench,
+        metrics: run.metrics_writer()?,
+        run: &run,
+        options,
+        evals: Vec::new(),
+    };
 
     let mut before = None;
     let mut transcript = None;
     for (stage_idx, stage) in experiment.stages.iter().enumerate() {
         match stage {
-            Stage::WarmStart(warm_start) => session.warm_start(&mut policy, warm_start, stage_idx)?,
+            Stage::WarmStart(warm_start) => {
+                session.warm_start(&mut policy, warm_start, stage_idx)?
+            }
             Stage::Rl(rl) => {
                 if before.is_none() {
                     before = Some(session.measure(&policy, "before", stage_idx, 0)?);
@@ -94,7 +103,14 @@ pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome,
     session.plot(&before, &after)?;
     let checkpoint = session.checkpoint("final", &policy)?;
     let sampled = before.sampled.zip(after.sampled);
-    Ok(Outcome { folder, checkpoint, before: before.greedy, after: after.greedy, sampled, transcript })
+    Ok(Outcome {
+        folder,
+        checkpoint,
+        before: before.greedy,
+        after: after.greedy,
+        sampled,
+        transcript,
+    })
 }
 
 /// Greedy accuracy by length and, when asked for, sampled accuracy.
@@ -128,8 +144,14 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn warm_start(&mut self, policy: &mut Policy, settings: &WarmStart, stage_idx: usize) -> Result<(), TrainError> {
-        let mut starter = WarmStarter::new(settings, self.bench, self.experiment.seed, stage_idx as u32);
+    fn warm_start(
+        &mut self,
+        policy: &mut Policy,
+        settings: &WarmStart,
+        stage_idx: usize,
+    ) -> Result<(), TrainError> {
+        let mut starter =
+            WarmStarter::new(settings, self.bench, self.experiment.seed, stage_idx as u32);
         let progress = Progress::new(self.options.progress, "warm-start", settings.steps);
         for step in 0..settings.steps {
             let report = starter.step(policy, step)?;
@@ -140,7 +162,11 @@ impl Session<'_> {
             {
                 let report = self.evaluate(policy, 1.0, &self.experiment.eval.lengths[..1])?;
                 self.append_eval("warm-start", stage_idx, step + 1, &report, 0.0)?;
-                progress.say(&format!("step {}: sampled accuracy {:.3}", step + 1, report.at_first_length()));
+                progress.say(&format!(
+                    "step {}: sampled accuracy {:.3}",
+                    step + 1,
+                    report.at_first_length()
+                ));
                 if stop.at <= report.at_first_length() {
                     break;
                 }
@@ -152,9 +178,20 @@ impl Session<'_> {
     }
 
     /// Returns an attempt of the last step.
-    fn reinforce(&mut self, policy: &mut Policy, settings: &Rl, stage_idx: usize) -> Result<Option<Transcript>, TrainError> {
+    fn reinforce(
+        &mut self,
+        policy: &mut Policy,
+        settings: &Rl,
+        stage_idx: usize,
+    ) -> Result<Option<Transcript>, TrainError> {
         let experiment = self.experiment;
-        let mut learner = Learner::new(settings, self.bench, policy, experiment.seed, experiment.data.train_tokens);
+        let mut learner = Learner::new(
+            settings,
+            self.bench,
+            policy,
+            experiment.seed,
+            experiment.data.train_tokens,
+        );
         let progress = Progress::new(self.options.progress, "rl", settings.steps);
         let mut rewards = Vec::new();
         let mut last = None;
@@ -163,18 +200,25 @@ impl Session<'_> {
             self.metrics.append(&output.report)?;
             progress.rl(&output.report);
             if !self.options.progress && (step % 10 == 9 || step + 1 == settings.steps) {
-                progress.say(&format!("rl step {}/{}: {}", step + 1, settings.steps, rl_line(&output.report)));
+                progress.say(&format!(
+                    "rl step {}/{}: {}",
+                    step + 1,
+                    settings.steps,
+                    rl_line(&output.report)
+                ));
             }
             rewards.push((step as f64 + 1.0, output.report.reward));
             let tokenizer = policy.tokenizer();
             let records = transcripts("rl", step, &output.scored, &output.credited, tokenizer)?;
             self.run.write_transcripts("rl", step as u64, &records)?;
             last = records.into_iter().next();
-            let is_due = |every: Option<usize>| every.is_some_and(|every| (step + 1).is_multiple_of(every));
+            let is_due =
+                |every: Option<usize>| every.is_some_and(|every| (step + 1).is_multiple_of(every));
             if is_due(experiment.eval.every) && step + 1 < settings.steps {
                 let report = self.evaluate(policy, 0.0, &experiment.eval.lengths[..1])?;
                 self.append_eval("during", stage_idx, step + 1, &report, 0.0)?;
-                self.evals.push((step as f64 + 1.0, report.at_first_length()));
+                self.evals
+                    .push((step as f64 + 1.0, report.at_first_length()));
             }
             if is_due(experiment.checkpoint.every) {
                 self.checkpoint(&format!("rl-{:06}", step + 1), policy)?;
@@ -184,33 +228,67 @@ impl Session<'_> {
         progress.finish();
         self.checkpoint(&format!("stage-{stage_idx}"), policy)?;
         let evals = std::mem::take(&mut self.evals);
-        let mut series = vec![Series { name: "reward of training rollouts".into(), points: rewards }];
+        let mut series = vec![Series {
+            name: "reward of training rollouts".into(),
+            points: rewards,
+        }];
         if !evals.is_empty() {
-            series.push(Series { name: "held-out accuracy, greedy".into(), points: evals });
+            series.push(Series {
+                name: "held-out accuracy, greedy".into(),
+                points: evals,
+            });
         }
-        let labels = Labels { title: &experiment.name, x: "step", y: "reward or accuracy" };
-        self.run.plot_learning_curve("learning-curve", &labels, &series)?;
+        let labels = Labels {
+            title: &experiment.name,
+            x: "step",
+            y: "reward or accuracy",
+        };
+        self.run
+            .plot_learning_curve("learning-curve", &labels, &series)?;
         Ok(last)
     }
 
-    fn measure(&mut self, policy: &Policy, label: &str, stage_idx: usize, step: usize) -> Result<Measured, TrainError> {
+    fn measure(
+        &mut self,
+        policy: &Policy,
+        label: &str,
+        stage_idx: usize,
+        step: usize,
+    ) -> Result<Measured, TrainError> {
         let eval = &self.experiment.eval;
         let start = std::time::Instant::now();
         let greedy = self.evaluate(policy, 0.0, &eval.lengths)?;
-        self.append_eval(label, stage_idx, step, &greedy, start.elapsed().as_secs_f64())?;
+        self.append_eval(
+            label,
+            stage_idx,
+            step,
+            &greedy,
+            start.elapsed().as_secs_f64(),
+        )?;
         let sampled = match eval.sampled_temperature {
             None => None,
             Some(temperature) => {
                 let start = std::time::Instant::now();
-                let sampled = self.evaluate(policy, temperature, &eval.lengths)?;
-                self.append_eval(label, stage_idx, step, &sampled, start.elapsed().as_secs_f64())?;
+                let sampled = self.evaluate(policy, temperature, &eval.lengths[..1])?;
+                self.append_eval(
+                    label,
+                    stage_idx,
+                    step,
+                    &sampled,
+                    start.elapsed().as_secs_f64(),
+                )?;
                 Some(sampled)
             }
         };
         Ok(Measured { greedy, sampled })
     }
 
-    fn evaluate(&self, policy: &Policy, temperature: f64, lengths: &[usize]) -> Result<EvalReport, TrainError> {
+    fn evaluate(
+        &self,
+        policy: &Policy,
+        temperature: f64,
+        lengths: &[usize],
+    ) -> Result<EvalReport, TrainError> {
         let eval = &self.experiment.eval;
         let options = EvalOptions {
             n_documents: eval.n_documents,
@@ -219,8 +297,14 @@ impl Session<'_> {
             batch: eval.batch,
             split: Split::Test,
         };
-        let progress = Progress::new(self.options.progress, "measure", eval.n_documents * lengths.len());
-        let report = evaluate(policy, self.bench, lengths, &options, |_length, done, n| progress.documents(done, n))?;
+        let progress = Progress::new(
+            self.options.progress,
+            "measure",
+            eval.n_documents * lengths.len(),
+        );
+        let report = evaluate(policy, self.bench, lengths, &options, |_length, done, n| {
+            progress.documents(done, n)
+        })?;
         progress.finish();
         Ok(report)
     }
@@ -233,12 +317,21 @@ impl Session<'_> {
         report: &EvalReport,
         seconds: f64,
     ) -> Result<(), TrainError> {
-        self.metrics.append(&EvalLine { stage: "eval", label, stage_idx, step, seconds, report })?;
+        self.metrics.append(&EvalLine {
+            stage: "eval",
+            label,
+            stage_idx,
+            step,
+            seconds,
+            report,
+        })?;
         Ok(())
     }
 
     fn checkpoint(&self, name: &str, policy: &Policy) -> Result<PathBuf, TrainError> {
-        Ok(self.run.save_checkpoint(name, |folder| policy.save(folder))?)
+        Ok(self
+            .run
+            .save_checkpoint(name, |folder| policy.save(folder))?)
     }
 
     fn plot(&self, before: &Measured, after: &Measured) -> Result<(), TrainError> {
@@ -255,7 +348,10 @@ impl Session<'_> {
                 })
                 .collect(),
         };
-        let lines = [series("before RL", &before.greedy), series("after RL", &after.greedy)];
+        let lines = [
+            series("before RL", &before.greedy),
+            series("after RL", &after.greedy),
+        ];
         self.run.plot_by_length("accuracy-by-length", &lines)?;
         Ok(())
     }

@@ -2,7 +2,10 @@
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    optim::{AdamWConfig, GradientsAccumulator, GradientsParams, Optimizer as _, adaptor::OptimizerAdaptor, AdamW},
+    optim::{
+        AdamW, AdamWConfig, GradientsAccumulator, GradientsParams, Optimizer as _,
+        adaptor::OptimizerAdaptor,
+    },
     tensor::Tensor,
 };
 use longhand_config::Optimizer;
@@ -53,8 +56,17 @@ impl Updater {
     ///
     /// # Panics
     /// When the lengths differ.
-    pub fn accumulate(&mut self, policy: &Policy, logprobs: Tensor<AutodiffBackend, 1>, grad: &[f64]) {
-        assert_eq!(logprobs.dims()[0], grad.len(), "one derivative a log-probability");
+    pub fn accumulate(
+        &mut self,
+        policy: &Policy,
+        logprobs: Tensor<AutodiffBackend, 1>,
+        grad: &[f64],
+    ) {
+        assert_eq!(
+            logprobs.dims()[0],
+            grad.len(),
+            "one derivative a log-probability"
+        );
         let grad: Vec<f32> = grad.iter().map(|g| *g as f32).collect();
         let grad = Tensor::from_floats(grad.as_slice(), policy.device());
         let gradients = (logprobs * grad).sum().backward();
@@ -101,7 +113,10 @@ fn global_norm(gradients: &GradientsParams, model: &Model) -> f64 {
             }
         }
     }
-    let mut norm = SquaredNorm { gradients, sum: 0.0 };
+    let mut norm = SquaredNorm {
+        gradients,
+        sum: 0.0,
+    };
     model.visit(&mut norm);
     norm.sum.sqrt()
 }
@@ -114,7 +129,8 @@ fn scaled(gradients: GradientsParams, model: &Model, factor: f64) -> GradientsPa
     impl ModuleVisitor<AutodiffBackend> for Scale {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AutodiffBackend, D>>) {
             if let Some(gradient) = self.gradients.remove::<Backend, D>(param.id) {
-                self.gradients.register(param.id, gradient.mul_scalar(self.factor));
+                self.gradients
+                    .register(param.id, gradient.mul_scalar(self.factor));
             }
         }
     }

@@ -12,7 +12,11 @@ pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
     pub(crate) fn new(show: bool, stage: &str, steps: usize) -> Self {
-        let bar = if show { ProgressBar::new(steps as u64) } else { ProgressBar::hidden() };
+        let bar = if show {
+            ProgressBar::new(steps as u64)
+        } else {
+            ProgressBar::hidden()
+        };
         // The template is a constant; were it wrong, the plain bar would do.
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ETA {eta} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -28,7 +32,10 @@ impl Progress {
 
     pub(crate) fn warm_start(&self, report: &WarmStartReport) {
         self.0.set_position(report.step as u64 + 1);
-        self.0.set_message(format!("read loss {:.3}  answer loss {:.3}", report.read_loss, report.answer_loss));
+        self.0.set_message(format!(
+            "read loss {:.3}  answer loss {:.3}",
+            report.read_loss, report.answer_loss
+        ));
     }
 
     pub(crate) fn documents(&self, done: usize, n: usize) {
@@ -37,7 +44,11 @@ impl Progress {
 
     /// Prints a line above the bar, or plainly when there is none.
     pub(crate) fn say(&self, line: &str) {
-        if self.0.is_hidden() { eprintln!("{line}") } else { self.0.println(line) }
+        if self.0.is_hidden() {
+            eprintln!("{line}")
+        } else {
+            self.0.println(line)
+        }
     }
 
     pub(crate) fn finish(&self) {

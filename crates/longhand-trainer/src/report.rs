@@ -36,7 +36,12 @@ impl Collection {
         for scored in scored {
             self.outcome_sum += scored.outcomes.iter().sum::<f64>();
             self.n_attempts += scored.outcomes.len();
-            self.n_sampled += scored.group.trajectories.iter().map(|t| t.n_sampled()).sum::<usize>();
+            self.n_sampled += scored
+                .group
+                .trajectories
+                .iter()
+                .map(|t| t.n_sampled())
+                .sum::<usize>();
         }
     }
 }
@@ -154,8 +159,16 @@ impl StepReport {
             let of_kind = turns().filter(|turn| (turn.kind == TurnKind::Answer) == answer);
             mean(of_kind.map(|turn| turn.completion.len() as f64))
         };
-        let stopped = |reason: StopReason| turns().filter(|turn| turn.stop_reason == reason).count();
-        let advantages = || credited.turns.iter().flatten().flatten().filter_map(|turn| turn.advantage);
+        let stopped =
+            |reason: StopReason| turns().filter(|turn| turn.stop_reason == reason).count();
+        let advantages = || {
+            credited
+                .turns
+                .iter()
+                .flatten()
+                .flatten()
+                .filter_map(|turn| turn.advantage)
+        };
         let metrics = || updates.iter().map(|update| &update.metrics);
         Self {
             stage: "rl",
@@ -166,14 +179,20 @@ impl StepReport {
             n_trained_groups: collection.n_trained_groups,
             approx_kl: metrics().last().map_or(0.0, Metrics::approx_kl),
             ref_kl: metrics().last().and_then(Metrics::ref_kl),
-            entropy: mean(turns().flat_map(|turn| turn.rollout_logprobs.iter().map(|lp| -f64::from(*lp)))),
+            entropy: mean(
+                turns().flat_map(|turn| turn.rollout_logprobs.iter().map(|lp| -f64::from(*lp))),
+            ),
             grad_norm: mean(updates.iter().map(|update| update.update.grad_norm)),
             lr: updates.last().map_or(0.0, |update| update.update.lr),
             loss: mean(metrics().map(|metrics| metrics.policy_loss + metrics.kl_loss)),
             clip_low: mean(metrics().map(Metrics::clip_low_fraction)),
             clip_high: mean(metrics().map(Metrics::clip_high_fraction)),
-            first_ratio_deviation: metrics().next().map_or(0.0, |metrics| metrics.ratio_max_deviation),
-            max_logprob_difference: updates.first().map_or(0.0, |update| update.max_logprob_difference),
+            first_ratio_deviation: metrics()
+                .next()
+                .map_or(0.0, |metrics| metrics.ratio_max_deviation),
+            max_logprob_difference: updates
+                .first()
+                .map_or(0.0, |update| update.max_logprob_difference),
             memory_tokens: mean_length(false),
             answer_tokens: mean_length(true),
             turns: mean(trajectories().map(|trajectory| trajectory.turns.len() as f64)),
@@ -201,11 +220,23 @@ impl StepReport {
 
 fn teacher_gap(scored: &[ScoredGroup], credited: &Credited) -> Option<f64> {
     let mean_where = |solved: bool| {
-        let attempts = scored.iter().zip(&credited.turns).flat_map(|(scored, attempts)| {
-            scored.outcomes.iter().zip(attempts).filter(move |(outcome, _)| (0.5 <= **outcome) == solved)
-        });
-        let scores: Vec<f64> =
-            attempts.flat_map(|(_, turns)| turns.iter().filter_map(|turn: &TurnCredit| turn.teacher_score)).collect();
+        let attempts = scored
+            .iter()
+            .zip(&credited.turns)
+            .flat_map(|(scored, attempts)| {
+                scored
+                    .outcomes
+                    .iter()
+                    .zip(attempts)
+                    .filter(move |(outcome, _)| (0.5 <= **outcome) == solved)
+            });
+        let scores: Vec<f64> = attempts
+            .flat_map(|(_, turns)| {
+                turns
+                    .iter()
+                    .filter_map(|turn: &TurnCredit| turn.teacher_score)
+            })
+            .collect();
         (!scores.is_empty()).then(|| mean(scores.into_iter()))
     };
     Some(mean_where(true)? - mean_where(false)?)

@@ -12,8 +12,8 @@ use longhand_config::{Credit, Rl};
 use longhand_objective::{Metrics, TokenBatch};
 use longhand_policy::Policy;
 use longhand_rollout::{
-    CollectOptions, EncodedProblem, Generate, Group, MicroBatch, Purpose, Sampling, StreamBase, collect,
-    micro_batches,
+    CollectOptions, EncodedProblem, Generate, Group, MicroBatch, Purpose, Sampling, StreamBase,
+    collect, micro_batches,
 };
 use longhand_tasks::Split;
 use std::sync::Arc;
@@ -52,11 +52,21 @@ pub struct StepOutput {
 impl<'a> Learner<'a> {
     /// A learner at the first step of a stage. A reference policy is kept when the objective has a KL
     /// term: the policy as it is now.
-    pub fn new(settings: &'a Rl, bench: &'a Workbench, policy: &Policy, seed: u64, train_tokens: usize) -> Self {
+    pub fn new(
+        settings: &'a Rl,
+        bench: &'a Workbench,
+        policy: &Policy,
+        seed: u64,
+        train_tokens: usize,
+    ) -> Self {
         Self {
             settings,
             bench,
-            reference: settings.objective.objective.needs_reference().then(|| policy.clone()),
+            reference: settings
+                .objective
+                .objective
+                .needs_reference()
+                .then(|| policy.clone()),
             updater: Updater::new(&settings.optimizer, settings.n_updates()),
             seed,
             train_tokens,
@@ -72,7 +82,11 @@ impl<'a> Learner<'a> {
         let start = Instant::now();
         let mut seconds = Seconds::default();
         let (scored, collection) = self.collect_scored(policy, step, &mut seconds)?;
-        let credited = credit_turns(&scored, &self.settings.credit, self.settings.skip_equal_outcomes);
+        let credited = credit_turns(
+            &scored,
+            &self.settings.credit,
+            self.settings.skip_equal_outcomes,
+        );
 
         let train_start = Instant::now();
         let mut updates = Vec::new();
@@ -84,7 +98,11 @@ impl<'a> Learner<'a> {
         seconds.train = train_start.elapsed().as_secs_f64();
         seconds.step = start.elapsed().as_secs_f64();
         let report = StepReport::new(step, &scored, &credited, &collection, &updates, seconds);
-        Ok(StepOutput { report, scored, credited })
+        Ok(StepOutput {
+            report,
+            scored,
+            credited,
+        })
     }
 
     /// Groups for one step. With dynamic sampling, groups that teach nothing are replaced by fresh ones,
@@ -96,7 +114,10 @@ impl<'a> Learner<'a> {
         seconds: &mut Seconds,
     ) -> Result<(Vec<ScoredGroup>, Collection), TrainError> {
         let wanted = self.settings.problems_per_step;
-        let batches = self.settings.dynamic_sampling.map_or(1, |dynamic| dynamic.max_generation_batches);
+        let batches = self
+            .settings
+            .dynamic_sampling
+            .map_or(1, |dynamic| dynamic.max_generation_batches);
         let mut collection = Collection::default();
         let mut kept: Vec<ScoredGroup> = Vec::new();
         for _batch in 0..batches {
@@ -106,8 +127,20 @@ impl<'a> Learner<'a> {
             seconds.generate += generate_start.elapsed().as_secs_f64();
 
             let score_start = Instant::now();
-            let Rl { credit, overlong, micro_batch_tokens, .. } = self.settings;
-            let scored = score_groups(groups, self.bench, policy, credit, *overlong, *micro_batch_tokens)?;
+            let Rl {
+                credit,
+                overlong,
+                micro_batch_tokens,
+                ..
+            } = self.settings;
+            let scored = score_groups(
+                groups,
+                self.bench,
+                policy,
+                credit,
+                *overlong,
+                *micro_batch_tokens,
+            )?;
             seconds.score += score_start.elapsed().as_secs_f64();
 
             collection.add(&scored);
@@ -131,14 +164,24 @@ impl<'a> Learner<'a> {
     fn problems(&mut self, n: usize) -> Result<Vec<(u64, Arc<EncodedProblem>)>, TrainError> {
         let available = self.bench.source.n_problems(Split::Train);
         if let Some(available) = available.filter(|available| *available < n) {
-            return Err(TrainError::TooFewProblems { split: Split::Train.to_string(), available, needed: n });
+            return Err(TrainError::TooFewProblems {
+                split: Split::Train.to_string(),
+                available,
+                needed: n,
+            });
         }
         let mut problems = Vec::with_capacity(n);
         for _ in 0..n {
             // A file is read round and round; a generator never ends.
-            let idx = available.map_or(self.next_problem, |available| self.next_problem % available as u64);
+            let idx = available.map_or(self.next_problem, |available| {
+                self.next_problem % available as u64
+            });
             self.next_problem += 1;
-            problems.push((idx, self.bench.problem(Split::Train, self.seed, idx, self.train_tokens)?));
+            problems.push((
+                idx,
+                self.bench
+                    .problem(Split::Train, self.seed, idx, self.train_tokens)?,
+            ));
         }
         Ok(problems)
     }
@@ -157,7 +200,11 @@ impl<'a> Learner<'a> {
                 top_p: sampling.top_p as f32,
                 top_k: sampling.top_k,
             },
-            streams: StreamBase { seed: self.seed, purpose: Purpose::ROLLOUT, step: step as u32 },
+            streams: StreamBase {
+                seed: self.seed,
+                purpose: Purpose::ROLLOUT,
+                step: step as u32,
+            },
             max_batch: self.settings.generation_batch,
             teacher: match &self.settings.credit {
                 Credit::Outcome(_) => None,
@@ -184,7 +231,12 @@ impl<'a> Learner<'a> {
             let current: Vec<f64> = logprobs.clone().inner().into_data().iter::<f64>().collect();
             let tokens = Tokens::of(&micro_batch, batch, scored);
             let reference: Option<Vec<f64>> = self.reference.as_ref().map(|reference| {
-                reference.score(&groups, temperature).logprobs.into_iter().map(f64::from).collect()
+                reference
+                    .score(&groups, temperature)
+                    .logprobs
+                    .into_iter()
+                    .map(f64::from)
+                    .collect()
             });
             for (current, rollout) in current.iter().zip(&tokens.rollout_logprobs) {
                 max_logprob_difference = max_logprob_difference.max((current - rollout).abs());
@@ -200,15 +252,24 @@ impl<'a> Learner<'a> {
                 ref_logprobs: reference.as_deref(),
                 rollout_logprobs: Some(&tokens.rollout_logprobs),
             });
-            if !evaluation.loss.is_finite() || evaluation.grad.iter().any(|grad| !grad.is_finite()) {
-                return Err(TrainError::NotFinite { what: "the loss".into(), stage: "rl", step });
+            if !evaluation.loss.is_finite() || evaluation.grad.iter().any(|grad| !grad.is_finite())
+            {
+                return Err(TrainError::NotFinite {
+                    what: "the loss".into(),
+                    stage: "rl",
+                    step,
+                });
             }
             metrics.merge(&evaluation.metrics);
             self.updater.accumulate(policy, logprobs, &evaluation.grad);
         }
         let update = self.updater.update(policy);
         if !update.grad_norm.is_finite() {
-            return Err(TrainError::NotFinite { what: "the gradient".into(), stage: "rl", step });
+            return Err(TrainError::NotFinite {
+                what: "the gradient".into(),
+                stage: "rl",
+                step,
+            });
         }
         Ok(UpdateReport {
             update,
@@ -236,11 +297,16 @@ impl Tokens {
         let mut tokens = Self::default();
         for (group_idx, suffix_idx) in micro_batch.suffixes() {
             let row = &batch.rows[batch.tree.contexts[group_idx][suffix_idx]];
-            let turn = &scored[row.at.group].group.trajectories[row.at.trajectory].turns[row.at.turn];
+            let turn =
+                &scored[row.at.group].group.trajectories[row.at.trajectory].turns[row.at.turn];
             let n = turn.completion.len();
             tokens.lengths.push(n);
-            tokens.rollout_logprobs.extend(turn.rollout_logprobs.iter().map(|lp| f64::from(*lp)));
-            tokens.advantages.extend(std::iter::repeat_n(row.advantage, n));
+            tokens
+                .rollout_logprobs
+                .extend(turn.rollout_logprobs.iter().map(|lp| f64::from(*lp)));
+            tokens
+                .advantages
+                .extend(std::iter::repeat_n(row.advantage, n));
             tokens.weights.extend(std::iter::repeat_n(row.weight, n));
         }
         tokens
@@ -254,11 +320,20 @@ fn mini_batches<'a>(
     n: usize,
 ) -> Vec<(&'a [ScoredGroup], Credited)> {
     let bounds = (0..=n).map(|i| i * scored.len() / n);
-    let ranges = bounds.clone().zip(bounds.skip(1)).filter(|(start, end)| start < end);
+    let ranges = bounds
+        .clone()
+        .zip(bounds.skip(1))
+        .filter(|(start, end)| start < end);
     ranges
         .map(|(start, end)| {
             let turns = credited.turns[start..end].to_vec();
-            (&scored[start..end], Credited { turns, teacher_range: credited.teacher_range })
+            (
+                &scored[start..end],
+                Credited {
+                    turns,
+                    teacher_range: credited.teacher_range,
+                },
+            )
         })
         .collect()
 }

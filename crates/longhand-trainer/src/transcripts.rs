@@ -21,23 +21,27 @@ pub(crate) fn transcripts(
     for (scored, credits) in scored.iter().zip(&credited.turns) {
         let problem = &scored.group.problem;
         for (attempt, trajectory) in scored.group.trajectories.iter().enumerate() {
-            let turns = trajectory.turns.iter().zip(&credits[attempt]).map(|(turn, credit)| {
-                Ok(TranscriptTurn {
-                    kind: kind(turn.kind),
-                    chunk_idx: match turn.kind {
-                        TurnKind::Read { chunk_idx } => Some(chunk_idx),
-                        TurnKind::Answer => None,
-                    },
-                    prompt: tokenizer.decode_all(&turn.prompt)?,
-                    completion: tokenizer.decode_all(&turn.completion)?,
-                    completion_ids: turn.completion.clone(),
-                    rollout_logprobs: turn.rollout_logprobs.clone(),
-                    stop_reason: stop(turn.stop_reason),
-                    reward: credit.reward,
-                    advantage: credit.advantage,
-                    teacher_score: credit.teacher_score,
-                })
-            });
+            let turns = trajectory
+                .turns
+                .iter()
+                .zip(&credits[attempt])
+                .map(|(turn, credit)| {
+                    Ok(TranscriptTurn {
+                        kind: kind(turn.kind),
+                        chunk_idx: match turn.kind {
+                            TurnKind::Read { chunk_idx } => Some(chunk_idx),
+                            TurnKind::Answer => None,
+                        },
+                        prompt: tokenizer.decode_all(&turn.prompt)?,
+                        completion: tokenizer.decode_all(&turn.completion)?,
+                        completion_ids: turn.completion.clone(),
+                        rollout_logprobs: turn.rollout_logprobs.clone(),
+                        stop_reason: stop(turn.stop_reason),
+                        reward: credit.reward,
+                        advantage: credit.advantage,
+                        teacher_score: credit.teacher_score,
+                    })
+                });
             transcripts.push(Transcript {
                 stage: stage.to_string(),
                 step: step as u64,

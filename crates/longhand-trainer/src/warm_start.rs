@@ -7,12 +7,16 @@ use std::time::Instant;
 use longhand_config::WarmStart;
 use longhand_memory::{ChunkOptions, TurnKind};
 use longhand_policy::Policy;
-use longhand_rollout::{Context, Example, PrefixTree, Purpose, ReaderSetup, StreamBase, expert_walk, micro_batches};
+use longhand_rollout::{
+    Context, Example, PrefixTree, Purpose, ReaderSetup, StreamBase, expert_walk, micro_batches,
+};
 use longhand_tasks::Split;
 use rand::RngExt;
 use serde::Serialize;
 
-use crate::{error::TrainError, memory_use::resident_bytes, optimizer::Updater, workbench::Workbench};
+use crate::{
+    error::TrainError, memory_use::resident_bytes, optimizer::Updater, workbench::Workbench,
+};
 
 /// A policy being taught by an expert.
 pub struct WarmStarter<'a> {
@@ -54,33 +58,55 @@ impl<'a> WarmStarter<'a> {
         let updater = Updater::new(&settings.optimizer, settings.steps);
         // Far from the problems of the RL stages, which count from 0.
         let next_problem = (u64::from(stage) + 1) << 40;
-        Self { settings, bench, updater, seed, stage, next_problem }
+        Self {
+            settings,
+            bench,
+            updater,
+            seed,
+            stage,
+            next_problem,
+        }
     }
 
     /// One update.
     ///
     /// # Errors
     /// When an expert cannot read a problem, or the loss stops being finite.
-    pub fn step(&mut self, policy: &mut Policy, step: usize) -> Result<WarmStartReport, TrainError> {
+    pub fn step(
+        &mut self,
+        policy: &mut Policy,
+        step: usize,
+    ) -> Result<WarmStartReport, TrainError> {
         let start = Instant::now();
         let examples = self.examples(step)?;
         // Prefixes are hardly ever shared between different problems, so every example runs alone.
         let contexts: Vec<Context<'_>> = examples
             .iter()
             .enumerate()
-            .map(|(group, example)| Context { group, prompt: &example.prompt, completion: &example.target })
+            .map(|(group, example)| Context {
+                group,
+                prompt: &example.prompt,
+                completion: &example.target,
+            })
             .collect();
         let tree = PrefixTree::new(&contexts);
         let groups: Vec<_> = tree.groups.iter().map(unshared).collect();
         let n_tokens = |kind: fn(TurnKind) -> bool| -> usize {
-            examples.iter().filter(|example| kind(example.kind)).map(|example| example.target.len()).sum()
+            examples
+                .iter()
+                .filter(|example| kind(example.kind))
+                .map(|example| example.target.len())
+                .sum()
         };
         let (n_answer, n_read) = (n_tokens(is_answer), n_tokens(|kind| !is_answer(kind)));
         let (mut read_loss, mut answer_loss) = (0.0, 0.0);
         let mut n_run_tokens = 0;
         for micro_batch in micro_batches(&groups, self.settings.micro_batch_tokens)? {
             let parts = micro_batch.groups(&groups);
-            n_run_tokens += parts.iter().map(longhand_rollout::PrefixGroup::n_shared).sum::<usize>();
+            n_run_tokens += parts
+                .iter()
+                .map(longhand_rollout::PrefixGroup::n_shared)
+                .sum::<usize>();
             let (logprobs, _entropies) = policy.logprobs(&parts, 1.0);
             let values: Vec<f64> = logprobs.clone().inner().into_data().iter::<f64>().collect();
             let mut grad = Vec::with_capacity(values.len());
@@ -100,9 +126,16 @@ impl<'a> WarmStarter<'a> {
             self.updater.accumulate(policy, logprobs, &grad);
         }
         let update = self.updater.update(policy);
-        for (what, value) in [("the loss", read_loss + answer_loss), ("the gradient", update.grad_norm)] {
+        for (what, value) in [
+            ("the loss", read_loss + answer_loss),
+            ("the gradient", update.grad_norm),
+        ] {
             if !value.is_finite() {
-                return Err(TrainError::NotFinite { what: what.into(), stage: "warm-start", step });
+                return Err(TrainError::NotFinite {
+                    what: what.into(),
+                    stage: "warm-start",
+                    step,
+                });
             }
         }
         Ok(WarmStartReport {
@@ -121,14 +154,24 @@ impl<'a> WarmStarter<'a> {
     /// Expert turns of one update. Document length and chunk size are drawn once an update; lists of
     /// equal length are drawn from as pairs.
     fn examples(&mut self, step: usize) -> Result<Vec<Example>, TrainError> {
-        let streams = StreamBase { seed: self.seed, purpose: Purpose::EXPERT, step: step as u32 };
+        let streams = StreamBase {
+            seed: self.seed,
+            purpose: Purpose::EXPERT,
+            step: step as u32,
+        };
         let mut rng = streams.key(u64::MAX, self.stage, 0).rng();
         let (tokens, chunk_sizes) = (&self.settings.tokens, &self.settings.chunk_sizes);
         let length_idx = rng.random_range(0..tokens.len());
-        let chunk_idx =
-            if tokens.len() == chunk_sizes.len() { length_idx } else { rng.random_range(0..chunk_sizes.len()) };
+        let chunk_idx = if tokens.len() == chunk_sizes.len() {
+            length_idx
+        } else {
+            rng.random_range(0..chunk_sizes.len())
+        };
         let setup = ReaderSetup {
-            chunks: ChunkOptions { chunk_size: chunk_sizes[chunk_idx], ..self.bench.setup.chunks.clone() },
+            chunks: ChunkOptions {
+                chunk_size: chunk_sizes[chunk_idx],
+                ..self.bench.setup.chunks.clone()
+            },
             ..self.bench.setup.clone()
         };
         let wanted = &self.settings.examples_per_step;
@@ -136,13 +179,20 @@ impl<'a> WarmStarter<'a> {
         let mut examples = Vec::with_capacity(wanted.read + wanted.answer);
         while n_read < wanted.read || n_answer < wanted.answer {
             let available = self.bench.source.n_problems(Split::Train);
-            let idx = available.map_or(self.next_problem, |available| self.next_problem % available as u64);
+            let idx = available.map_or(self.next_problem, |available| {
+                self.next_problem % available as u64
+            });
             self.next_problem += 1;
-            let problem = self.bench.problem(Split::Train, self.seed, idx, tokens[length_idx])?;
+            let problem = self
+                .bench
+                .problem(Split::Train, self.seed, idx, tokens[length_idx])?;
             let mut rng = streams.key(self.next_problem, self.stage, 1).rng();
             for example in expert_walk(&problem, &setup, self.settings.forget, &mut rng)? {
-                let (n, limit) =
-                    if is_answer(example.kind) { (&mut n_answer, wanted.answer) } else { (&mut n_read, wanted.read) };
+                let (n, limit) = if is_answer(example.kind) {
+                    (&mut n_answer, wanted.answer)
+                } else {
+                    (&mut n_read, wanted.read)
+                };
                 if *n < limit {
                     *n += 1;
                     examples.push(example);
@@ -159,9 +209,15 @@ fn is_answer(kind: TurnKind) -> bool {
 
 /// A group of one, its prefix moved into its suffix: one padded row instead of two.
 fn unshared(group: &longhand_rollout::PrefixGroup) -> longhand_rollout::PrefixGroup {
-    let suffixes = group.suffixes.iter().map(|suffix| longhand_rollout::Suffix {
-        given: [group.prefix.as_slice(), &suffix.given].concat(),
-        sampled: suffix.sampled.clone(),
-    });
-    longhand_rollout::PrefixGroup { prefix: Vec::new(), suffixes: suffixes.collect() }
+    let suffixes = group
+        .suffixes
+        .iter()
+        .map(|suffix| longhand_rollout::Suffix {
+            given: [group.prefix.as_slice(), &suffix.given].concat(),
+            sampled: suffix.sampled.clone(),
+        });
+    longhand_rollout::PrefixGroup {
+        prefix: Vec::new(),
+        suffixes: suffixes.collect(),
+    }
 }

@@ -30,7 +30,13 @@ impl Workbench {
     /// # Errors
     /// As [`Workbench::from_parts`].
     pub fn new(experiment: &Experiment, policy: &Policy) -> Result<Self, TrainError> {
-        let Experiment { task, data, reader, checker, .. } = experiment;
+        let Experiment {
+            task,
+            data,
+            reader,
+            checker,
+            ..
+        } = experiment;
         Self::from_parts(task.open()?, &data.paragraph, reader, *checker, policy)
     }
 
@@ -60,7 +66,9 @@ impl Workbench {
         let templates = policy_encode(&tokenizer, |encode| reader.templates.compile(encode))?;
         let empty = longhand_tasks::Paragraph::default();
         let format_tokens = policy_encode(&tokenizer, |encode| {
-            encode(&format.render(100, &empty)).len().saturating_sub(encode(&empty.rendered()).len())
+            encode(&format.render(100, &empty))
+                .len()
+                .saturating_sub(encode(&empty.rendered()).len())
         })?;
         Ok(Self {
             source,
@@ -104,9 +112,13 @@ impl Workbench {
     ///
     /// # Errors
     /// When its text has no encoding.
-    pub fn encode(&self, problem: &longhand_tasks::Problem) -> Result<Arc<EncodedProblem>, TrainError> {
-        let encoded =
-            policy_encode(&self.tokenizer, |encode| EncodedProblem::new(problem, &self.format, encode))?;
+    pub fn encode(
+        &self,
+        problem: &longhand_tasks::Problem,
+    ) -> Result<Arc<EncodedProblem>, TrainError> {
+        let encoded = policy_encode(&self.tokenizer, |encode| {
+            EncodedProblem::new(problem, &self.format, encode)
+        })?;
         Ok(Arc::new(encoded))
     }
 

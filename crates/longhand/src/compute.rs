@@ -39,6 +39,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Kind::Objective => longhand_compute::Kind::Objective,
         Kind::Reward => longhand_compute::Kind::Reward,
     };
-    let summary = longhand_compute::run(io::stdin().lock(), BufWriter::new(io::stdout().lock()), kind)?;
-    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let summary = longhand_compute::run(
+        io::stdin().lock(),
+        BufWriter::new(io::stdout().lock()),
+        kind,
+    )?;
+    Ok(if summary.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

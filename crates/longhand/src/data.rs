@@ -5,7 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use longhand_config::{Experiment, PolicySource};
 use longhand_policy::TextTokenizer;
-use longhand_tasks::{DEFAULT_MAX_LINE_BYTES, FileFormat, Split, TaskSpec, check_file, write_jsonl};
+use longhand_tasks::{
+    DEFAULT_MAX_LINE_BYTES, FileFormat, Split, TaskSpec, check_file, write_jsonl,
+};
 use longhand_trainer::{policy_encode, task_tokenizer};
 use serde_json::json;
 
@@ -97,23 +99,46 @@ pub(crate) fn task_spec(kind: &str, options: &[String]) -> Result<TaskSpec> {
         table.insert(key.into(), value);
     }
     if !TaskSpec::KINDS.contains(&kind) {
-        return Err(bad_usage(format!("unknown task `{kind}`; there are {}", TaskSpec::KINDS.join(", "))));
+        return Err(bad_usage(format!(
+            "unknown task `{kind}`; there are {}",
+            TaskSpec::KINDS.join(", ")
+        )));
     }
-    table.try_into().map_err(|error: toml::de::Error| bad_usage(format!("task {kind}: {}", error.message())))
+    table
+        .try_into()
+        .map_err(|error: toml::de::Error| bad_usage(format!("task {kind}: {}", error.message())))
 }
 
 fn make(args: &Make) -> Result<ExitCode> {
     let source = task_spec(&args.task, &args.task_options)?.open()?;
     let split = if args.test { Split::Test } else { Split::Train };
-    if let Some(available) = source.n_problems(split).filter(|available| (*available as u64) < args.n) {
-        return Err(bad_usage(format!("--n {}: the {split} split has {available} problems", args.n)));
+    if let Some(available) = source
+        .n_problems(split)
+        .filter(|available| (*available as u64) < args.n)
+    {
+        return Err(bad_usage(format!(
+            "--n {}: the {split} split has {available} problems",
+            args.n
+        )));
     }
-    let tokenizer = args.tokenizer.as_deref().map(TextTokenizer::load).transpose()?;
-    let problem = |idx: u64, count: &dyn Fn(&str) -> usize| source.problem(split, args.seed, idx, args.tokens, count);
+    let tokenizer = args
+        .tokenizer
+        .as_deref()
+        .map(TextTokenizer::load)
+        .transpose()?;
+    let problem = |idx: u64, count: &dyn Fn(&str) -> usize| {
+        source.problem(split, args.seed, idx, args.tokens, count)
+    };
     let written = match &tokenizer {
-        None => write_jsonl(&args.out, (0..args.n).map(|idx| problem(idx, &|text| text.split_whitespace().count())))?,
+        None => write_jsonl(
+            &args.out,
+            (0..args.n).map(|idx| problem(idx, &|text| text.split_whitespace().count())),
+        )?,
         Some(tokenizer) => policy_encode(tokenizer, |encode| {
-            write_jsonl(&args.out, (0..args.n).map(|idx| problem(idx, &|text| encode(text).len())))
+            write_jsonl(
+                &args.out,
+                (0..args.n).map(|idx| problem(idx, &|text| encode(text).len())),
+            )
         })??,
     };
     println!("{written} problems written to {}", args.out.display());
@@ -125,7 +150,11 @@ fn check(args: &Check) -> Result<ExitCode> {
         None => FileFormat::of(&args.file)?,
         Some("hotpotqa") => FileFormat::Hotpotqa,
         Some("jsonl") => FileFormat::Jsonl,
-        Some(other) => return Err(bad_usage(format!("--format: unknown format `{other}`; there are hotpotqa, jsonl"))),
+        Some(other) => {
+            return Err(bad_usage(format!(
+                "--format: unknown format `{other}`; there are hotpotqa, jsonl"
+            )));
+        }
     };
     let report = check_file(&args.file, format, DEFAULT_MAX_LINE_BYTES)?;
     let bad: Vec<String> = report.bad_records.iter().map(ToString::to_string).collect();
@@ -143,7 +172,10 @@ fn check(args: &Check) -> Result<ExitCode> {
         });
         println!("{value:#}");
     } else {
-        println!("{} problems, {} paragraphs ({} relevant), {} bytes", report.n_problems, report.n_paragraphs, report.n_relevant, report.n_bytes);
+        println!(
+            "{} problems, {} paragraphs ({} relevant), {} bytes",
+            report.n_problems, report.n_paragraphs, report.n_relevant, report.n_bytes
+        );
         for (field, n) in &report.ignored_fields {
             println!("field `{field}` is not used ({n} records)");
         }
@@ -152,16 +184,27 @@ fn check(args: &Check) -> Result<ExitCode> {
         }
         println!("{} lines cannot be used", bad.len());
     }
-    Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if bad.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn tokenizer(args: &Tokenizer) -> Result<ExitCode> {
     let experiment = Experiment::load(&args.config, &[])?;
     let PolicySource::FromScratch(settings) = &experiment.policy else {
-        return Err(bad_usage(format!("{}: the policy comes from a folder, so its tokenizer is there", args.config.display())));
+        return Err(bad_usage(format!(
+            "{}: the policy comes from a folder, so its tokenizer is there",
+            args.config.display()
+        )));
     };
     let tokenizer = task_tokenizer(&experiment, settings)?;
     tokenizer.save(&args.out)?;
-    println!("{} ids written to {}", tokenizer.n_ids(), args.out.display());
+    println!(
+        "{} ids written to {}",
+        tokenizer.n_ids(),
+        args.out.display()
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -64,7 +64,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let task: TaskSpec = match (&args.task, experiment) {
         (Some(kind), _) => task_spec(kind, &args.task_options)?,
         (None, Some(experiment)) => experiment.task.clone(),
-        (None, None) => return Err(bad_usage("a model alone has no task: name one with --task KIND")),
+        (None, None) => {
+            return Err(bad_usage(
+                "a model alone has no task: name one with --task KIND",
+            ));
+        }
     };
     let checker = match (&args.checker, experiment) {
         (Some(name), _) => checker(name)?,
@@ -77,34 +81,62 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         None => return Err(bad_usage("name document lengths with --lengths TOKENS,...")),
     };
     if let Some(zero) = lengths.iter().find(|length| **length == 0) {
-        return Err(bad_usage(format!("--lengths: {zero} is no document length, the shortest is 1")));
+        return Err(bad_usage(format!(
+            "--lengths: {zero} is no document length, the shortest is 1"
+        )));
     }
     let options = EvalOptions {
-        n_documents: args.documents.or(experiment.map(|e| e.eval.n_documents)).unwrap_or(100),
+        n_documents: args
+            .documents
+            .or(experiment.map(|e| e.eval.n_documents))
+            .unwrap_or(100),
         seed: args.seed.or(experiment.map(|e| e.eval.seed)).unwrap_or(0),
         temperature: args.temperature,
         batch: args.batch.or(experiment.map(|e| e.eval.batch)).unwrap_or(8),
-        split: if args.train_split { Split::Train } else { Split::Test },
+        split: if args.train_split {
+            Split::Train
+        } else {
+            Split::Test
+        },
     };
     if options.n_documents == 0 || options.batch == 0 {
         return Err(bad_usage("--documents and --batch must be at least 1"));
     }
     if !(options.temperature.is_finite() && 0.0 <= options.temperature) {
-        return Err(bad_usage(format!("--temperature {} must be at least 0", options.temperature)));
+        return Err(bad_usage(format!(
+            "--temperature {} must be at least 0",
+            options.temperature
+        )));
     }
-    let paragraph = experiment.map_or("Document {n}:\n{title}\n{text}\n\n", |e| e.data.paragraph.as_str());
+    let paragraph = experiment.map_or("Document {n}:\n{title}\n{text}\n\n", |e| {
+        e.data.paragraph.as_str()
+    });
     let reader = loaded.reader(&args.reader)?;
     let bench = Workbench::from_parts(task.open()?, paragraph, &reader, checker, &loaded.policy)?;
-    let bar = if args.json { indicatif::ProgressBar::hidden() } else { indicatif::ProgressBar::new_spinner() };
-    let report = evaluate(&loaded.policy, &bench, &lengths, &options, |length, done, n| {
-        bar.set_message(format!("{length} tokens: document {done}/{n}"));
-        bar.tick();
-    })?;
+    let bar = if args.json {
+        indicatif::ProgressBar::hidden()
+    } else {
+        indicatif::ProgressBar::new_spinner()
+    };
+    let report = evaluate(
+        &loaded.policy,
+        &bench,
+        &lengths,
+        &options,
+        |length, done, n| {
+            bar.set_message(format!("{length} tokens: document {done}/{n}"));
+            bar.tick();
+        },
+    )?;
     bar.finish_and_clear();
 
     let plot = match (&args.plot, experiment) {
         (Some(path), _) => Some(path.clone()),
-        (None, Some(_)) => Some(args.run_or_model.join("plots").join(format!("eval-{}", task.kind()))),
+        (None, Some(_)) => Some(
+            args.run_or_model
+                .join("plots")
+                .join(format!("eval-{}", task.kind())),
+        ),
         (None, None) => None,
     };
     if let Some(plot) = &plot {
@@ -136,7 +168,10 @@ fn checker(name: &str) -> Result<Checker> {
     let found = all.iter().find(|checker| checker.name() == name).copied();
     found.ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|checker| checker.name()).collect();
-        bad_usage(format!("--checker: unknown checker `{name}`; there are {}", names.join(", ")))
+        bad_usage(format!(
+            "--checker: unknown checker `{name}`; there are {}",
+            names.join(", ")
+        ))
     })
 }
 
@@ -147,16 +182,33 @@ fn series(report: &EvalReport) -> LengthSeries {
         low: score.low,
         high: score.high,
     });
-    LengthSeries { name: "accuracy".into(), points: points.collect() }
+    LengthSeries {
+        name: "accuracy".into(),
+        points: points.collect(),
+    }
 }
 
 fn print_report(report: &EvalReport) {
-    let mut table = Table::new(["tokens", "chunks", "documents", "accuracy %", "95 % interval", "by facts needed"]);
+    let mut table = Table::new([
+        "tokens",
+        "chunks",
+        "documents",
+        "accuracy %",
+        "95 % interval",
+        "by facts needed",
+    ]);
     for score in &report.lengths {
         let by_facts: Vec<String> = score
             .by_facts
             .iter()
-            .map(|facts| format!("{}: {} of {}", facts.n_facts, percent(facts.accuracy), facts.n_documents))
+            .map(|facts| {
+                format!(
+                    "{}: {} of {}",
+                    facts.n_facts,
+                    percent(facts.accuracy),
+                    facts.n_documents
+                )
+            })
             .collect();
         table.row([
             format!("{:.0}", score.mean_tokens),

@@ -47,11 +47,18 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
     if path.join("config.toml").is_file() {
         let run = RunDir::open(path)?;
         let folder = run.latest_checkpoint()?.with_context(|| {
-            format!("the run {} has no checkpoint yet: it ended before its first one", path.display())
+            format!(
+                "the run {} has no checkpoint yet: it ended before its first one",
+                path.display()
+            )
         })?;
         let experiment = Experiment::load(&path.join("config.toml"), &[])?;
         let policy = Policy::load(&folder, &device)?;
-        return Ok(Loaded { policy, experiment: Some(experiment), folder });
+        return Ok(Loaded {
+            policy,
+            experiment: Some(experiment),
+            folder,
+        });
     }
     if !path.join("config.json").is_file() {
         return Err(bad_usage(format!(
@@ -59,7 +66,11 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
             path.display()
         )));
     }
-    Ok(Loaded { policy: Policy::load(path, &device)?, experiment: None, folder: path.to_owned() })
+    Ok(Loaded {
+        policy: Policy::load(path, &device)?,
+        experiment: None,
+        folder: path.to_owned(),
+    })
 }
 
 impl Loaded {
@@ -70,13 +81,17 @@ impl Loaded {
             None => for_window(self.policy.config().max_positions)?,
         };
         if let Some(name) = &args.template {
-            reader.templates = TemplatesText::preset(name).map_err(|e| bad_usage(format!("--template: {e}")))?;
+            reader.templates =
+                TemplatesText::preset(name).map_err(|e| bad_usage(format!("--template: {e}")))?;
         }
         let replace = |value: &mut usize, by: Option<usize>| *value = by.unwrap_or(*value);
         replace(&mut reader.limits.max_memory_tokens, args.memory_size);
         replace(&mut reader.limits.max_answer_tokens, args.answer_size);
         replace(&mut reader.limits.max_question_tokens, args.question_size);
-        reader.limits.check().map_err(|e| bad_usage(e.to_string()))?;
+        reader
+            .limits
+            .check()
+            .map_err(|e| bad_usage(e.to_string()))?;
         let max_chunks = args.max_chunks.or(reader.chunks.max_chunks);
         let chunk_size = args.chunk_size.unwrap_or(reader.chunks.chunk_size);
         reader.chunks = ChunkOptions::new(chunk_size, reader.chunks.overlap, max_chunks)

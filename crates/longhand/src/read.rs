@@ -51,10 +51,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let settings = loaded.reader(&args.reader)?;
     let tokenizer = loaded.policy.tokenizer();
     let templates = policy_encode(tokenizer, |encode| settings.templates.compile(encode))?;
-    let document = Document { ids: tokenizer.encode(&text)?, relevant: Vec::new() };
+    let document = Document {
+        ids: tokenizer.encode(&text)?,
+        relevant: Vec::new(),
+    };
     let n_tokens = document.ids.len();
     let mut limits = settings.limits;
-    limits.window = Some(limits.window.unwrap_or(usize::MAX).min(loaded.policy.config().max_positions));
+    limits.window = Some(
+        limits
+            .window
+            .unwrap_or(usize::MAX)
+            .min(loaded.policy.config().max_positions),
+    );
     let mut reader = Reader::new(
         &tokenizer.encode(&args.question)?,
         Arc::new(document),
@@ -65,10 +73,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     )?;
     let n_chunks = reader.n_chunks();
     if !args.json {
-        println!("{n_tokens} tokens in {n_chunks} chunks, {} tokens cut from the centre", reader.dropped_tokens());
+        println!(
+            "{n_tokens} tokens in {n_chunks} chunks, {} tokens cut from the centre",
+            reader.dropped_tokens()
+        );
     }
     let mut generator = loaded.policy.generator();
-    let streams = StreamBase { seed: args.seed, purpose: Purpose::EVALUATION, step: 0 };
+    let streams = StreamBase {
+        seed: args.seed,
+        purpose: Purpose::EVALUATION,
+        step: 0,
+    };
     let mut turns = Vec::new();
     let mut answer = String::new();
     while let Some(ask) = reader.ask() {
@@ -78,7 +93,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             group: 0,
             key: streams.key(0, 0, turns.len() as u32),
         };
-        let completion = generator.generate(std::slice::from_ref(&request), &sampling)?.remove(0);
+        let completion = generator
+            .generate(std::slice::from_ref(&request), &sampling)?
+            .remove(0);
         let stop = reader.reply(&completion.ids, completion.stop_reason);
         let text = tokenizer.decode(&completion.ids)?.trim().to_string();
         let (kind, chunk_idx) = match ask.kind {
@@ -89,7 +106,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             turns.push(json!({"kind": kind, "chunk_idx": chunk_idx, "text": text, "ids": completion.ids, "stop_reason": format!("{stop:?}")}));
         } else {
             match chunk_idx {
-                Some(chunk_idx) => println!("notes after chunk {}/{n_chunks}: {text}", chunk_idx + 1),
+                Some(chunk_idx) => {
+                    println!("notes after chunk {}/{n_chunks}: {text}", chunk_idx + 1)
+                }
                 None => println!("answer: {text}"),
             }
             std::io::stdout().flush()?;
@@ -113,10 +132,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read the document {}", path.display()))?;
+    let bytes =
+        fs::read(path).with_context(|| format!("cannot read the document {}", path.display()))?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-        anyhow::anyhow!("{} is not UTF-8 at byte {at} (line {line}): convert it first", path.display())
+        let line = error.as_bytes()[..at]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        anyhow::anyhow!(
+            "{} is not UTF-8 at byte {at} (line {line}): convert it first",
+            path.display()
+        )
     })
 }

@@ -39,7 +39,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         print!("{table}");
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = train(&experiment, &TrainOptions { out: args.out.clone(), progress: !args.quiet })?;
+    let outcome = train(
+        &experiment,
+        &TrainOptions {
+            out: args.out.clone(),
+            progress: !args.quiet,
+        },
+    )?;
     print_outcome(&outcome);
     Ok(ExitCode::SUCCESS)
 }
@@ -52,7 +58,10 @@ fn print_outcome(outcome: &Outcome) {
     println!("Held-out accuracy by document length, greedy:\n");
     print_before_after(&outcome.before, &outcome.after);
     if let Some((before, after)) = &outcome.sampled {
-        println!("\nThe same, sampled at temperature {}:\n", after.temperature);
+        println!(
+            "\nThe same, sampled at temperature {}:\n",
+            after.temperature
+        );
         print_before_after(before, after);
     }
     println!("\nRun folder: {}", outcome.folder.display());
@@ -61,16 +70,37 @@ fn print_outcome(outcome: &Outcome) {
 }
 
 fn print_before_after(before: &EvalReport, after: &EvalReport) {
-    let mut table = Table::new(["tokens", "chunks", "documents", "before RL", "after RL", "gain", "after, by facts needed"]);
+    let mut table = Table::new([
+        "tokens",
+        "chunks",
+        "documents",
+        "before RL",
+        "after RL",
+        "gain",
+        "after, by facts needed",
+    ]);
     for (before, after) in before.lengths.iter().zip(&after.lengths) {
-        let by_facts: Vec<String> =
-            after.by_facts.iter().map(|score| format!("{}: {}", score.n_facts, percent(score.accuracy))).collect();
+        let by_facts: Vec<String> = after
+            .by_facts
+            .iter()
+            .map(|score| format!("{}: {}", score.n_facts, percent(score.accuracy)))
+            .collect();
         table.row([
             format!("{:.0}", after.mean_tokens),
             format!("{:.0}", after.mean_chunks),
             after.n_documents.to_string(),
-            format!("{} ({}-{})", percent(before.accuracy), percent(before.low), percent(before.high)),
-            format!("{} ({}-{})", percent(after.accuracy), percent(after.low), percent(after.high)),
+            format!(
+                "{} ({}-{})",
+                percent(before.accuracy),
+                percent(before.low),
+                percent(before.high)
+            ),
+            format!(
+                "{} ({}-{})",
+                percent(after.accuracy),
+                percent(after.low),
+                percent(after.high)
+            ),
             format!("{:+.1}", (after.accuracy - before.accuracy) * 100.0),
             by_facts.join(", "),
         ]);
@@ -82,12 +112,20 @@ fn print_transcript(transcript: &Transcript) {
     println!("  question: {}", transcript.question);
     for turn in &transcript.turns {
         let credit = match (turn.reward, turn.advantage) {
-            (Some(reward), Some(advantage)) => format!("  [reward {reward:.2}, advantage {advantage:+.2}]"),
+            (Some(reward), Some(advantage)) => {
+                format!("  [reward {reward:.2}, advantage {advantage:+.2}]")
+            }
             (None, Some(advantage)) => format!("  [advantage {advantage:+.2}]"),
             _ => String::new(),
         };
-        let name = turn.chunk_idx.map_or("answer".to_string(), |chunk_idx| format!("notes after chunk {}", chunk_idx + 1));
+        let name = turn.chunk_idx.map_or("answer".to_string(), |chunk_idx| {
+            format!("notes after chunk {}", chunk_idx + 1)
+        });
         println!("  {name}: {}{credit}", turn.completion);
     }
-    println!("  expected: {}  outcome: {}\n", transcript.expected.join(" | "), transcript.outcome);
+    println!(
+        "  expected: {}  outcome: {}\n",
+        transcript.expected.join(" | "),
+        transcript.outcome
+    );
 }

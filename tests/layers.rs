@@ -46,6 +46,7 @@ const TABLE: &[Place] = &[
     place("0", "longhand-advantage", NO_BURN, &[]),
     place("0", "longhand-objective", NO_BURN, &[]),
     place("0", "longhand-tasks", NO_BURN, &[]),
+    place("0", "longhand-kernels", NO_BURN, &[]),
     place(
         "1",
         "longhand-rollout",
@@ -101,6 +102,7 @@ const TABLE: &[Place] = &[
         "longhand",
         BURN,
         &[
+            "longhand-kernels",
             "longhand-memory",
             "longhand-reward-outcome",
             "longhand-tasks",
@@ -124,6 +126,7 @@ const TABLE: &[Place] = &[
         "longhand-benches",
         BURN,
         &[
+            "longhand-kernels",
             "longhand-memory",
             "longhand-reward-outcome",
             "longhand-reward-teacher",

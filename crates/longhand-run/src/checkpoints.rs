@@ -245,7 +245,10 @@ mod tests {
         let (_root, run) = run();
         assert_eq!(latest(&run), None);
         assert_eq!(run.checkpoints().expect("listed"), Vec::<PathBuf>::new());
-        assert_eq!(run.prune("", 0).expect("nothing to do"), Vec::<PathBuf>::new());
+        assert_eq!(
+            run.prune("", 0).expect("nothing to do"),
+            Vec::<PathBuf>::new()
+        );
     }
 
     #[test]
@@ -401,7 +404,10 @@ mod tests {
         for name in ["d", "c", "b", "a"] {
             save(&run, name);
         }
-        assert_eq!(names(&run.prune("", 5).expect("pruned")), Vec::<&str>::new());
+        assert_eq!(
+            names(&run.prune("", 5).expect("pruned")),
+            Vec::<&str>::new()
+        );
         assert_eq!(names(&run.prune("", 2).expect("pruned")), ["d", "c"]);
         assert_eq!(names(&run.checkpoints().expect("listed")), ["b", "a"]);
         assert_eq!(entries(&run), ["a", "b", "latest", "order"]);
@@ -410,7 +416,10 @@ mod tests {
         // A run may go on from an older one; then that one is what must not be lost.
         save(&run, "e");
         fs::write(run.checkpoints_folder().join(LATEST), "a\n").expect("written");
-        assert_eq!(names(&run.prune("", 1).expect("pruned")), Vec::<&str>::new());
+        assert_eq!(
+            names(&run.prune("", 1).expect("pruned")),
+            Vec::<&str>::new()
+        );
         assert_eq!(names(&run.checkpoints().expect("listed")), ["a", "e"]);
     }
 }

@@ -164,7 +164,13 @@ pub fn plot_by_length(stem: &Path, series: &[LengthSeries]) -> Result<PlotFiles,
         path.push(extension);
         PathBuf::from(path)
     };
-    draw_by_length(PlotFiles { svg: path("svg"), png: path("png") }, series)
+    draw_by_length(
+        PlotFiles {
+            svg: path("svg"),
+            png: path("png"),
+        },
+        series,
+    )
 }
 
 fn draw_by_length(files: PlotFiles, series: &[LengthSeries]) -> Result<PlotFiles, RunError> {

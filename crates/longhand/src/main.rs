@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 use longhand_config::ConfigError;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: longhand_kernels::Allocator = longhand_kernels::Allocator {};
 
 /// Train language models to read past their context window.
 #[derive(Parser)]
@@ -42,6 +42,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    longhand_kernels::keep_freed_memory();
     let filter =
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt()

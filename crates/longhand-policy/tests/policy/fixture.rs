@@ -4,6 +4,7 @@ use longhand_policy::{
     Device, Family, Initialisation, ModelConfig, Policy, TokenizerKind, train_tokenizer,
 };
 use longhand_rollout::{PrefixGroup, Suffix};
+use proptest::{collection::vec, prelude::*};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -86,6 +87,21 @@ pub(crate) fn groups() -> Vec<PrefixGroup> {
             ],
         },
     ]
+}
+
+/// Groups of any shape: prefixes from empty upwards, ragged suffixes, some with nothing sampled, but at
+/// least one sampled token in all.
+pub(crate) fn any_groups() -> impl Strategy<Value = Vec<PrefixGroup>> {
+    let ids = |n: std::ops::Range<usize>| vec(0_u32..29, n);
+    let suffix = (ids(1..5), ids(0..5)).prop_map(|(given, sampled)| Suffix { given, sampled });
+    let group = (ids(0..8), vec(suffix, 1..4))
+        .prop_map(|(prefix, suffixes)| PrefixGroup { prefix, suffixes });
+    vec(group, 1..4).prop_filter("something is sampled", |groups| {
+        groups
+            .iter()
+            .flat_map(|group| &group.suffixes)
+            .any(|suffix| !suffix.sampled.is_empty())
+    })
 }
 
 /// The same contexts with nothing shared.

@@ -7,6 +7,7 @@ use burn::{
 };
 use longhand_policy::{AutodiffBackend, Backend, Device, Family, Policy};
 use longhand_rollout::PrefixGroup;
+use proptest::prelude::*;
 
 use crate::fixture;
 
@@ -55,6 +56,19 @@ fn sharing_a_prefix_changes_no_gradient() {
         let alone = gradients(&policy, &fixture::unshared(&groups), &coefficients);
         assert!(shared.iter().any(|g| 0.01 < g.abs()));
         assert!(fixture::max_difference(&shared, &alone) < 1e-4);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn sharing_changes_no_gradient_whatever_the_shapes(groups in fixture::any_groups()) {
+        let policy = fixture::policy(Family::Qwen2, true);
+        let coefficients = coefficients(&groups);
+        let shared = gradients(&policy, &groups, &coefficients);
+        let alone = gradients(&policy, &fixture::unshared(&groups), &coefficients);
+        prop_assert!(fixture::max_difference(&shared, &alone) < 1e-4);
     }
 }
 

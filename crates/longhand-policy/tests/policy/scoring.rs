@@ -2,6 +2,7 @@
 
 use longhand_policy::Family;
 use longhand_rollout::{PrefixGroup, Suffix};
+use proptest::prelude::*;
 
 use crate::{fixture, naive::log_softmax_after_each};
 
@@ -46,6 +47,18 @@ fn sharing_a_prefix_changes_no_score() {
     let shared = policy.score(&groups, 1.0).logprobs;
     let alone = policy.score(&fixture::unshared(&groups), 1.0).logprobs;
     assert!(fixture::max_difference(&shared, &alone) < 1e-5);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn sharing_changes_no_score_whatever_the_shapes(groups in fixture::any_groups()) {
+        let policy = fixture::policy(Family::Qwen3, false);
+        let shared = policy.score(&groups, 1.0).logprobs;
+        let alone = policy.score(&fixture::unshared(&groups), 1.0).logprobs;
+        prop_assert!(fixture::max_difference(&shared, &alone) < 1e-5);
+    }
 }
 
 #[test]

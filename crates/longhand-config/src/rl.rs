@@ -83,7 +83,7 @@ static SAMPLING: &[Key] = &[
 static DYNAMIC_SAMPLING: &[Key] = &[required(
     "max_generation_batches",
     COUNT,
-    "batches that may be sampled to fill one; running out is an error",
+    "batches that may be sampled to fill one; a batch that is still short is trained on as it is",
 )];
 
 static OVERLONG: &[Key] = &[

@@ -1,7 +1,10 @@
 //! Held-out accuracy against document length.
 
+use longhand_memory::ChunkOptions;
 use longhand_policy::Policy;
-use longhand_rollout::{CollectOptions, Purpose, Sampling, StreamBase, collect};
+use longhand_rollout::{
+    CollectOptions, Purpose, ReaderSetup, Sampling, StopReason, StreamBase, collect,
+};
 use longhand_run::wilson_interval;
 use longhand_tasks::Split;
 use serde::Serialize;
@@ -21,6 +24,8 @@ pub struct EvalOptions {
     pub batch: usize,
     /// Which problems.
     pub split: Split,
+    /// How documents are cut; in training they may be cut otherwise.
+    pub chunks: ChunkOptions,
 }
 
 /// Accuracy at one document length.
@@ -87,17 +92,11 @@ pub fn evaluate(
     mut on_progress: impl FnMut(usize, usize, usize),
 ) -> Result<EvalReport, TrainError> {
     let needed = options.n_documents;
-    if let Some(available) = bench
-        .source
-        .n_problems(options.split)
-        .filter(|available| *available < needed)
-    {
-        return Err(TrainError::TooFewProblems {
-            split: options.split.to_string(),
-            available,
-            needed,
-        });
-    }
+    bench.check_available(options.split, needed)?;
+    let setup = ReaderSetup {
+        chunks: options.chunks,
+        ..bench.setup.clone()
+    };
     let mut generator = policy.generator();
     let collect_options = CollectOptions {
         group_size: 1,
@@ -123,7 +122,7 @@ pub fn evaluate(
                     ))
                 })
                 .collect::<Result<Vec<_>, TrainError>>()?;
-            for group in collect(&mut generator, &problems, &bench.setup, &collect_options)? {
+            for group in collect(&mut generator, &problems, &setup, &collect_options)? {
                 for trajectory in &group.trajectories {
                     let outcome = bench.outcome(&group.problem, &trajectory.answer)?;
                     tally.add(group.problem.n_facts, outcome);
@@ -132,7 +131,7 @@ pub fn evaluate(
                     let hit_cap = trajectory
                         .turns
                         .iter()
-                        .filter(|turn| turn.stop_reason == longhand_rollout::StopReason::MaxTokens);
+                        .filter(|turn| turn.stop_reason == StopReason::MaxTokens);
                     tally.hit_cap += hit_cap.count();
                 }
             }

@@ -1,6 +1,9 @@
 //! A whole experiment: its stages, its folder, and what is said at the end.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use longhand_config::{Experiment, PolicySource, Rl, Stage, WarmStart};
 use longhand_policy::{Device, Policy};
@@ -12,7 +15,7 @@ use crate::{
     error::TrainError,
     evaluate::{EvalOptions, EvalReport, evaluate},
     from_scratch::from_scratch,
-    progress::{Progress, rl_line},
+    progress::Progress,
     rl::Learner,
     transcripts::transcripts,
     warm_start::WarmStarter,
@@ -24,7 +27,7 @@ use crate::{
 pub struct TrainOptions {
     /// The run's folder; none for the next free `runs/NAME-001`.
     pub out: Option<PathBuf>,
-    /// Whether to show a progress bar.
+    /// Whether to show progress on standard error: a bar in a terminal, else a line now and then.
     pub progress: bool,
 }
 
@@ -65,6 +68,7 @@ pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome,
     let device = Device::default();
     let mut policy = open_policy(experiment, &device)?;
     let bench = Workbench::new(experiment, &policy)?;
+    refuse_early(experiment, &bench)?;
     let folder = match &options.out {
         Some(out) => out.clone(),
         None => RunDir::next_free(Path::new("runs"), &experiment.name),
@@ -77,6 +81,9 @@ pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome,
         metrics: run.metrics_writer()?,
         run: &run,
         options,
+        rl_steps: 0,
+        next_problem: 0,
+        rewards: Vec::new(),
         evals: Vec::new(),
     };
 
@@ -89,13 +96,13 @@ pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome,
             }
             Stage::Rl(rl) => {
                 if before.is_none() {
-                    before = Some(session.measure(&policy, "before", stage_idx, 0)?);
+                    before = Some(session.measure(&policy, "before", stage_idx)?);
                 }
                 transcript = session.reinforce(&mut policy, rl, stage_idx)?;
             }
         }
     }
-    let after = session.measure(&policy, "after", experiment.stages.len(), 0)?;
+    let after = session.measure(&policy, "after", experiment.stages.len())?;
     let before = match before {
         Some(before) => before,
         None => after.clone(),
@@ -113,6 +120,37 @@ pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome,
     })
 }
 
+/// Refuses now what a later stage would stumble over: one problem of each length is made, and a reader
+/// is set before it.
+fn refuse_early(experiment: &Experiment, bench: &Workbench) -> Result<(), TrainError> {
+    let eval = &experiment.eval;
+    let mut needed = vec![(Split::Test, eval.n_documents)];
+    let held_out = |length: &usize| (Split::Test, eval.seed, *length);
+    let mut lengths: Vec<_> = eval.lengths.iter().map(held_out).collect();
+    for stage in &experiment.stages {
+        let train = |length: &usize| (Split::Train, experiment.seed, *length);
+        match stage {
+            Stage::WarmStart(settings) => {
+                needed.push((Split::Train, 1));
+                lengths.extend(settings.tokens.iter().map(train));
+            }
+            Stage::Rl(settings) => {
+                needed.push((Split::Train, settings.problems_per_step));
+                lengths.push(train(&experiment.data.train_tokens));
+            }
+        }
+    }
+    for (split, needed) in needed {
+        bench.check_available(split, needed)?;
+    }
+    for (split, seed, length) in lengths {
+        bench
+            .setup
+            .reader(&*bench.problem(split, seed, 0, length)?)?;
+    }
+    Ok(())
+}
+
 /// Greedy accuracy by length and, when asked for, sampled accuracy.
 #[derive(Clone, Debug)]
 struct Measured {
@@ -123,9 +161,13 @@ struct Measured {
 /// One line of `metrics.jsonl` for a measurement.
 #[derive(Serialize)]
 struct EvalLine<'a> {
+    /// Always `eval`.
     stage: &'static str,
+    /// `warm-start`, `before`, `during` or `after`.
     label: &'a str,
+    /// Index of the stage it was taken in, or before; the number of stages at the end.
     stage_idx: usize,
+    /// RL steps taken before it, over all stages.
     step: usize,
     seconds: f64,
     #[serde(flatten)]
@@ -139,6 +181,12 @@ struct Session<'a> {
     metrics: MetricsWriter,
     run: &'a RunDir,
     options: &'a TrainOptions,
+    /// RL steps taken over all stages: steps, streams and files of a run are numbered through.
+    rl_steps: usize,
+    /// The training problem that the next RL stage begins with.
+    next_problem: u64,
+    /// Mean outcome by RL step.
+    rewards: Vec<(f64, f64)>,
     /// Held-out greedy accuracy at the first length, by RL step.
     evals: Vec<(f64, f64)>,
 }
@@ -160,8 +208,9 @@ impl Session<'_> {
             if let Some(stop) = settings.stop
                 && (step + 1).is_multiple_of(stop.check_every)
             {
+                let start = Instant::now();
                 let report = self.evaluate(policy, 1.0, &self.experiment.eval.lengths[..1])?;
-                self.append_eval("warm-start", stage_idx, step + 1, &report, 0.0)?;
+                self.append_eval("warm-start", stage_idx, &report, start)?;
                 progress.say(&format!(
                     "step {}: sampled accuracy {:.3}",
                     step + 1,
@@ -185,67 +234,63 @@ impl Session<'_> {
         stage_idx: usize,
     ) -> Result<Option<Transcript>, TrainError> {
         let experiment = self.experiment;
-        let mut learner = Learner::new(
-            settings,
-            self.bench,
-            policy,
-            experiment.seed,
-            experiment.data.train_tokens,
-        );
+        let train_tokens = experiment.data.train_tokens;
+        let mut learner = Learner::new(settings, self.bench, policy, experiment.seed, train_tokens)
+            .from_problem(self.next_problem);
         let progress = Progress::new(self.options.progress, "rl", settings.steps);
-        let mut rewards = Vec::new();
         let mut last = None;
-        for step in 0..settings.steps {
+        for step_idx in 0..settings.steps {
+            let step = self.rl_steps;
             let output = learner.step(policy, step)?;
             self.metrics.append(&output.report)?;
-            progress.rl(&output.report);
-            if !self.options.progress && (step % 10 == 9 || step + 1 == settings.steps) {
-                progress.say(&format!(
-                    "rl step {}/{}: {}",
-                    step + 1,
-                    settings.steps,
-                    rl_line(&output.report)
-                ));
-            }
-            rewards.push((step as f64 + 1.0, output.report.reward));
+            progress.rl(step_idx, &output.report);
             let tokenizer = policy.tokenizer();
             let records = transcripts("rl", step, &output.scored, &output.credited, tokenizer)?;
             self.run.write_transcripts("rl", step as u64, &records)?;
             last = records.into_iter().next();
+
+            self.rl_steps += 1;
+            let n_steps = self.rl_steps;
+            self.rewards.push((n_steps as f64, output.report.reward));
             let is_due =
-                |every: Option<usize>| every.is_some_and(|every| (step + 1).is_multiple_of(every));
-            if is_due(experiment.eval.every) && step + 1 < settings.steps {
+                |every: Option<usize>| every.is_some_and(|every| n_steps.is_multiple_of(every));
+            if is_due(experiment.eval.every) && step_idx + 1 < settings.steps {
+                let start = Instant::now();
                 let report = self.evaluate(policy, 0.0, &experiment.eval.lengths[..1])?;
-                self.append_eval("during", stage_idx, step + 1, &report, 0.0)?;
-                self.evals
-                    .push((step as f64 + 1.0, report.at_first_length()));
+                self.append_eval("during", stage_idx, &report, start)?;
+                self.evals.push((n_steps as f64, report.at_first_length()));
             }
             if is_due(experiment.checkpoint.every) {
-                self.checkpoint(&format!("rl-{:06}", step + 1), policy)?;
+                self.checkpoint(&format!("rl-{n_steps:06}"), policy)?;
                 self.run.prune("rl-", experiment.checkpoint.keep_last)?;
             }
         }
+        self.next_problem = learner.next_problem();
         progress.finish();
         self.checkpoint(&format!("stage-{stage_idx}"), policy)?;
-        let evals = std::mem::take(&mut self.evals);
+        self.plot_learning_curve()?;
+        Ok(last)
+    }
+
+    fn plot_learning_curve(&self) -> Result<(), TrainError> {
         let mut series = vec![Series {
             name: "reward of training rollouts".into(),
-            points: rewards,
+            points: self.rewards.clone(),
         }];
-        if !evals.is_empty() {
+        if !self.evals.is_empty() {
             series.push(Series {
                 name: "held-out accuracy, greedy".into(),
-                points: evals,
+                points: self.evals.clone(),
             });
         }
         let labels = Labels {
-            title: &experiment.name,
+            title: &self.experiment.name,
             x: "step",
             y: "reward or accuracy",
         };
         self.run
             .plot_learning_curve("learning-curve", &labels, &series)?;
-        Ok(last)
+        Ok(())
     }
 
     fn measure(
@@ -253,30 +298,17 @@ impl Session<'_> {
         policy: &Policy,
         label: &str,
         stage_idx: usize,
-        step: usize,
     ) -> Result<Measured, TrainError> {
         let eval = &self.experiment.eval;
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let greedy = self.evaluate(policy, 0.0, &eval.lengths)?;
-        self.append_eval(
-            label,
-            stage_idx,
-            step,
-            &greedy,
-            start.elapsed().as_secs_f64(),
-        )?;
+        self.append_eval(label, stage_idx, &greedy, start)?;
         let sampled = match eval.sampled_temperature {
             None => None,
             Some(temperature) => {
-                let start = std::time::Instant::now();
+                let start = Instant::now();
                 let sampled = self.evaluate(policy, temperature, &eval.lengths[..1])?;
-                self.append_eval(
-                    label,
-                    stage_idx,
-                    step,
-                    &sampled,
-                    start.elapsed().as_secs_f64(),
-                )?;
+                self.append_eval(label, stage_idx, &sampled, start)?;
                 Some(sampled)
             }
         };
@@ -296,6 +328,7 @@ impl Session<'_> {
             temperature,
             batch: eval.batch,
             split: Split::Test,
+            chunks: self.experiment.reader.evaluation_chunks(),
         };
         let progress = Progress::new(
             self.options.progress,
@@ -313,16 +346,15 @@ impl Session<'_> {
         &mut self,
         label: &str,
         stage_idx: usize,
-        step: usize,
         report: &EvalReport,
-        seconds: f64,
+        start: Instant,
     ) -> Result<(), TrainError> {
         self.metrics.append(&EvalLine {
             stage: "eval",
             label,
             stage_idx,
-            step,
-            seconds,
+            step: self.rl_steps,
+            seconds: start.elapsed().as_secs_f64(),
             report,
         })?;
         Ok(())

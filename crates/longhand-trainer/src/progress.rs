@@ -1,18 +1,31 @@
 //! The line that a person reads while a run goes on.
 
-use std::time::Duration;
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{report::StepReport, warm_start::WarmStartReport};
 
-/// A bar on standard error; nothing when progress is off or standard error is no terminal.
+/// A bar on standard error; where that is no terminal, a line now and then; nothing at all when
+/// progress is off.
 #[derive(Clone, Debug)]
-pub(crate) struct Progress(ProgressBar);
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    stage: String,
+    steps: usize,
+    says_lines: bool,
+}
+
+/// Lines a stage says where there is no bar.
+const LINES_PER_STAGE: usize = 20;
 
 impl Progress {
     pub(crate) fn new(show: bool, stage: &str, steps: usize) -> Self {
-        let bar = if show {
+        let has_bar = show && std::io::stderr().is_terminal();
+        let bar = if has_bar {
             ProgressBar::new(steps as u64)
         } else {
             ProgressBar::hidden()
@@ -21,38 +34,57 @@ impl Progress {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ETA {eta} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(stage.to_string());
-        bar.enable_steady_tick(Duration::from_millis(500));
-        Self(bar)
+        if has_bar {
+            bar.enable_steady_tick(Duration::from_millis(500));
+        }
+        Self {
+            bar,
+            stage: stage.to_string(),
+            steps,
+            says_lines: show && !has_bar,
+        }
     }
 
-    pub(crate) fn rl(&self, report: &StepReport) {
-        self.0.set_position(report.step as u64 + 1);
-        self.0.set_message(rl_line(report));
+    /// After step `step_idx` of the stage, from 0.
+    pub(crate) fn rl(&self, step_idx: usize, report: &StepReport) {
+        self.step(step_idx, rl_line(report));
     }
 
     pub(crate) fn warm_start(&self, report: &WarmStartReport) {
-        self.0.set_position(report.step as u64 + 1);
-        self.0.set_message(format!(
+        let line = format!(
             "read loss {:.3}  answer loss {:.3}",
             report.read_loss, report.answer_loss
-        ));
+        );
+        self.step(report.step, line);
     }
 
     pub(crate) fn documents(&self, done: usize, n: usize) {
-        self.0.set_message(format!("document {done}/{n}"));
+        self.bar.set_message(format!("document {done}/{n}"));
+    }
+
+    fn step(&self, step_idx: usize, line: String) {
+        let done = step_idx + 1;
+        if self.says_lines
+            && (done.is_multiple_of((self.steps / LINES_PER_STAGE).max(1)) || done == self.steps)
+        {
+            self.say(&format!("{} {done}/{}: {line}", self.stage, self.steps));
+        }
+        self.bar.set_position(done as u64);
+        self.bar.set_message(line);
     }
 
     /// Prints a line above the bar, or plainly when there is none.
     pub(crate) fn say(&self, line: &str) {
-        if self.0.is_hidden() {
-            eprintln!("{line}")
+        if self.says_lines {
+            // Nobody may be listening any more; that is no reason to stop a run.
+            let _ = writeln!(std::io::stderr(), "{line}");
         } else {
-            self.0.println(line)
+            self.bar.println(line);
         }
     }
 
     pub(crate) fn finish(&self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct UpdateReport {
 pub struct StepReport {
     /// Always `rl`.
     pub stage: &'static str,
-    /// From 0.
+    /// From 0, counted over all RL stages of the run.
     pub step: usize,
     /// Mean outcome over every attempt that was generated, groups that were left out included.
     pub reward: f64,

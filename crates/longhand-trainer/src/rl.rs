@@ -74,7 +74,23 @@ impl<'a> Learner<'a> {
         }
     }
 
+    /// The same learner, going on in the source behind the problems that earlier stages took.
+    #[must_use]
+    pub fn from_problem(self, next_problem: u64) -> Self {
+        Self {
+            next_problem,
+            ..self
+        }
+    }
+
+    /// The problem that the next step begins with.
+    pub fn next_problem(&self) -> u64 {
+        self.next_problem
+    }
+
     /// One step. Mini-batches are made of problems, never of rows.
+    ///
+    /// `step` names the random streams, so no two steps of a run may have the same.
     ///
     /// # Errors
     /// When problems cannot be made or read, or a loss or gradient stops being finite.
@@ -106,7 +122,8 @@ impl<'a> Learner<'a> {
     }
 
     /// Groups for one step. With dynamic sampling, groups that teach nothing are replaced by fresh ones,
-    /// at most `max_generation_batches` times; what was left out is counted.
+    /// at most `max_generation_batches` times and without asking a problem twice; what was left out is
+    /// counted, and a step that is still short trains on what it has.
     fn collect_scored(
         &mut self,
         policy: &Policy,
@@ -118,6 +135,11 @@ impl<'a> Learner<'a> {
             .settings
             .dynamic_sampling
             .map_or(1, |dynamic| dynamic.max_generation_batches);
+        // A problem that came again within one step would bring the same rollouts again.
+        let batches = match self.bench.source.n_problems(Split::Train) {
+            Some(available) => batches.min((available / wanted).max(1)),
+            None => batches,
+        };
         let mut collection = Collection::default();
         let mut kept: Vec<ScoredGroup> = Vec::new();
         for _batch in 0..batches {
@@ -162,14 +184,8 @@ impl<'a> Learner<'a> {
 
     /// The next training problems, each with its index in the source.
     fn problems(&mut self, n: usize) -> Result<Vec<(u64, Arc<EncodedProblem>)>, TrainError> {
+        self.bench.check_available(Split::Train, n)?;
         let available = self.bench.source.n_problems(Split::Train);
-        if let Some(available) = available.filter(|available| *available < n) {
-            return Err(TrainError::TooFewProblems {
-                split: Split::Train.to_string(),
-                available,
-                needed: n,
-            });
-        }
         let mut problems = Vec::with_capacity(n);
         for _ in 0..n {
             // A file is read round and round; a generator never ends.

@@ -170,7 +170,7 @@ impl<'a> WarmStarter<'a> {
         let setup = ReaderSetup {
             chunks: ChunkOptions {
                 chunk_size: chunk_sizes[chunk_idx],
-                ..self.bench.setup.chunks.clone()
+                ..self.bench.setup.chunks
             },
             ..self.bench.setup.clone()
         };

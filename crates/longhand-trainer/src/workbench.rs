@@ -3,6 +3,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use longhand_config::{Experiment, ReaderSettings};
+use longhand_memory::ReaderLimits;
 use longhand_policy::{Policy, TextTokenizer, TokenizerError};
 use longhand_reward_outcome::Checker;
 use longhand_rollout::{DocumentFormat, EncodedProblem, ReaderSetup};
@@ -14,7 +15,7 @@ use crate::error::TrainError;
 pub struct Workbench {
     /// Where problems come from.
     pub source: Box<dyn Source + Send + Sync>,
-    /// How documents are read.
+    /// How documents are read in training.
     pub setup: ReaderSetup,
     /// How answers are scored.
     pub checker: Checker,
@@ -64,6 +65,12 @@ impl Workbench {
         }
         let tokenizer = policy.tokenizer().clone();
         let templates = policy_encode(&tokenizer, |encode| reader.templates.compile(encode))?;
+        // The model's window holds whatever the reader's settings say: a turn that could exceed it is
+        // refused before anything is sampled.
+        let limits = ReaderLimits {
+            window: Some(reader.limits.window.map_or(window, |most| most.min(window))),
+            ..reader.limits
+        };
         let empty = longhand_tasks::Paragraph::default();
         let format_tokens = policy_encode(&tokenizer, |encode| {
             encode(&format.render(100, &empty))
@@ -73,9 +80,9 @@ impl Workbench {
         Ok(Self {
             source,
             setup: ReaderSetup {
-                chunks: reader.chunks.clone(),
+                chunks: reader.chunks,
                 templates: Arc::new(templates),
-                limits: reader.limits,
+                limits,
                 end_ids,
             },
             checker,
@@ -106,6 +113,21 @@ impl Workbench {
             self.source.problem(split, seed, idx, target_tokens, &count)
         })??;
         self.encode(&problem)
+    }
+
+    /// Whether a split has so many problems.
+    ///
+    /// # Errors
+    /// [`TrainError::TooFewProblems`].
+    pub fn check_available(&self, split: Split, needed: usize) -> Result<(), TrainError> {
+        match self.source.n_problems(split) {
+            Some(available) if available < needed => Err(TrainError::TooFewProblems {
+                split: split.to_string(),
+                available,
+                needed,
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// A problem from elsewhere, in this run's paragraph format.

@@ -1,7 +1,7 @@
 //! `longhand compute`.
 
 use std::{
-    io::{self, BufWriter},
+    io::{self, BufWriter, Write as _},
     process::ExitCode,
 };
 
@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 /// Arguments of `longhand compute`.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
     /// What the lines ask for
     #[arg(required_unless_present = "schema")]
@@ -18,6 +19,12 @@ pub(crate) struct Args {
     #[arg(long)]
     schema: bool,
 }
+
+const EXAMPLE: &str = "\
+Example:
+  echo '{\"estimator\": \"rloo\", \"rewards\": [[1, 0, 0]]}' | longhand compute advantage
+
+A line that cannot be used gives {\"error\": \"...\"}, the others go on, and the exit code is 1.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
@@ -30,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let kind = match args.kind {
         Some(kind) if !args.schema => kind,
         _ => {
-            println!("{:#}", longhand_compute::schema());
+            writeln!(io::stdout(), "{:#}", longhand_compute::schema())?;
             return Ok(ExitCode::SUCCESS);
         }
     };

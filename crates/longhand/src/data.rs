@@ -1,6 +1,10 @@
 //! `longhand data`: make problems, check files, train tokenizers.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use longhand_config::{Experiment, PolicySource};
@@ -11,7 +15,7 @@ use longhand_tasks::{
 use longhand_trainer::{policy_encode, task_tokenizer};
 use serde_json::json;
 
-use crate::bad_usage;
+use crate::{bad_usage, count};
 
 /// What to do with data.
 #[derive(clap::Subcommand)]
@@ -27,17 +31,17 @@ pub(crate) enum Command {
 /// Arguments of `longhand data make`.
 #[derive(clap::Args)]
 pub(crate) struct Make {
-    /// Task, such as class-notes, needle, multi-hop or hotpotqa
+    /// Task: class-notes, lookup, needle, multi-needle, variable-tracking, multi-hop, counting, hotpotqa or jsonl
     #[arg(long, value_name = "KIND")]
     task: String,
-    /// Option of the task, such as `n_hops=3` or `path=FILE`; may be repeated
+    /// Option of the task, such as `n_hops=3` or `path=FILE`; may be repeated. A wrong one lists all
     #[arg(long = "task-option", value_name = "KEY=VALUE")]
     task_options: Vec<String>,
     /// Problems to write
-    #[arg(long, default_value_t = 100)]
-    n: u64,
+    #[arg(long, default_value_t = 100, value_parser = count())]
+    n: usize,
     /// Document length in tokens (words, unless --tokenizer is given)
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = count())]
     tokens: usize,
     /// A tokenizer.json to count tokens with
     #[arg(long, value_name = "FILE")]
@@ -61,6 +65,9 @@ pub(crate) struct Check {
     /// Its format: hotpotqa or jsonl [default: by its fields]
     #[arg(long)]
     format: Option<String>,
+    /// Longest line that is read
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_LINE_BYTES, value_parser = count())]
+    max_line_bytes: usize,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -100,13 +107,16 @@ pub(crate) fn task_spec(kind: &str, options: &[String]) -> Result<TaskSpec> {
     }
     if !TaskSpec::KINDS.contains(&kind) {
         return Err(bad_usage(format!(
-            "unknown task `{kind}`; there are {}",
+            "--task: unknown task `{kind}`; there are {}",
             TaskSpec::KINDS.join(", ")
         )));
     }
-    table
-        .try_into()
-        .map_err(|error: toml::de::Error| bad_usage(format!("task {kind}: {}", error.message())))
+    table.try_into().map_err(|error: toml::de::Error| {
+        let problem = error.message();
+        bad_usage(format!(
+            "--task {kind}: {problem} (options are given as --task-option KEY=VALUE)"
+        ))
+    })
 }
 
 fn make(args: &Make) -> Result<ExitCode> {
@@ -114,7 +124,7 @@ fn make(args: &Make) -> Result<ExitCode> {
     let split = if args.test { Split::Test } else { Split::Train };
     if let Some(available) = source
         .n_problems(split)
-        .filter(|available| (*available as u64) < args.n)
+        .filter(|available| *available < args.n)
     {
         return Err(bad_usage(format!(
             "--n {}: the {split} split has {available} problems",
@@ -132,16 +142,21 @@ fn make(args: &Make) -> Result<ExitCode> {
     let written = match &tokenizer {
         None => write_jsonl(
             &args.out,
-            (0..args.n).map(|idx| problem(idx, &|text| text.split_whitespace().count())),
+            (0..args.n as u64).map(|idx| problem(idx, &|text| text.split_whitespace().count())),
         )?,
         Some(tokenizer) => policy_encode(tokenizer, |encode| {
             write_jsonl(
                 &args.out,
-                (0..args.n).map(|idx| problem(idx, &|text| encode(text).len())),
+                (0..args.n as u64).map(|idx| problem(idx, &|text| encode(text).len())),
             )
         })??,
     };
-    println!("{written} problems written to {}", args.out.display());
+    writeln!(
+        io::stdout(),
+        "{} written to {}",
+        counted(written, "problem"),
+        args.out.display()
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -156,8 +171,9 @@ fn check(args: &Check) -> Result<ExitCode> {
             )));
         }
     };
-    let report = check_file(&args.file, format, DEFAULT_MAX_LINE_BYTES)?;
+    let report = check_file(&args.file, format, args.max_line_bytes)?;
     let bad: Vec<String> = report.bad_records.iter().map(ToString::to_string).collect();
+    let mut out = io::stdout().lock();
     if args.json {
         let value = json!({
             "file": args.file.display().to_string(),
@@ -170,19 +186,27 @@ fn check(args: &Check) -> Result<ExitCode> {
             "ignored_fields": report.ignored_fields,
             "bad_records": bad,
         });
-        println!("{value:#}");
+        writeln!(out, "{value:#}")?;
     } else {
-        println!(
-            "{} problems, {} paragraphs ({} relevant), {} bytes",
-            report.n_problems, report.n_paragraphs, report.n_relevant, report.n_bytes
-        );
+        writeln!(
+            out,
+            "{}, {} ({} relevant), {} bytes",
+            counted(report.n_problems, "problem"),
+            counted(report.n_paragraphs, "paragraph"),
+            report.n_relevant,
+            report.n_bytes
+        )?;
         for (field, n) in &report.ignored_fields {
-            println!("field `{field}` is not used ({n} records)");
+            writeln!(
+                out,
+                "field `{field}` is not used ({})",
+                counted(*n, "record")
+            )?;
         }
         for bad in &bad {
-            println!("{bad}");
+            writeln!(out, "{bad}")?;
         }
-        println!("{} lines cannot be used", bad.len());
+        writeln!(out, "{} cannot be used", counted(bad.len(), "record"))?;
     }
     Ok(if bad.is_empty() {
         ExitCode::SUCCESS
@@ -201,10 +225,17 @@ fn tokenizer(args: &Tokenizer) -> Result<ExitCode> {
     };
     let tokenizer = task_tokenizer(&experiment, settings)?;
     tokenizer.save(&args.out)?;
-    println!(
+    writeln!(
+        io::stdout(),
         "{} ids written to {}",
         tokenizer.n_ids(),
         args.out.display()
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `1 problem`, `2 problems`.
+fn counted(n: usize, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{plural}")
 }

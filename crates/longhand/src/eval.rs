@@ -1,6 +1,10 @@
 //! `longhand eval`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use longhand_reward_outcome::Checker;
@@ -10,7 +14,7 @@ use longhand_trainer::{EvalOptions, EvalReport, Workbench, evaluate};
 use serde_json::json;
 
 use crate::{
-    bad_usage,
+    bad_usage, count,
     data::task_spec,
     load::{ReaderArgs, load},
     table::{Table, percent},
@@ -21,29 +25,35 @@ use crate::{
 pub(crate) struct Args {
     /// Folder of a run, or of a model in Hugging Face layout
     run_or_model: PathBuf,
-    /// Task to measure on, such as class-notes, needle or hotpotqa [default: the run's]
+    /// Task to measure on: class-notes, lookup, needle, multi-needle, variable-tracking, multi-hop,
+    /// counting, hotpotqa or jsonl [default: the run's]
     #[arg(long, value_name = "KIND")]
     task: Option<String>,
-    /// Option of the task, such as `path=FILE`; may be repeated
+    /// Option of the task, such as `path=FILE`; may be repeated. A wrong one lists all
     #[arg(long = "task-option", value_name = "KEY=VALUE", requires = "task")]
     task_options: Vec<String>,
     /// Document lengths in tokens [default: the run's]
-    #[arg(long, value_delimiter = ',', value_name = "TOKENS,...")]
+    #[arg(long, value_delimiter = ',', value_name = "TOKENS,...", value_parser = count())]
     lengths: Vec<usize>,
     /// Documents per length [default: the run's, else 100]
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = count())]
     documents: Option<usize>,
     /// Seed of the documents and of sampling [default: the run's, else 0]
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Sampling temperature; 0 takes the most probable token
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        value_name = "NUMBER"
+    )]
     temperature: f64,
-    /// Documents read side by side
-    #[arg(long)]
+    /// Documents read side by side [default: the run's, else 8]
+    #[arg(long, value_name = "N", value_parser = count())]
     batch: Option<usize>,
     /// How answers are scored: exact-match, token-f1, contains, sub-em, boxed, memagent-box, numeric [default: the run's, else sub-em]
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     checker: Option<String>,
     /// Measure on the training split
     #[arg(long)]
@@ -80,11 +90,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Some(experiment) => experiment.eval.lengths.clone(),
         None => return Err(bad_usage("name document lengths with --lengths TOKENS,...")),
     };
-    if let Some(zero) = lengths.iter().find(|length| **length == 0) {
+    if !(args.temperature.is_finite() && 0.0 <= args.temperature) {
         return Err(bad_usage(format!(
-            "--lengths: {zero} is no document length, the shortest is 1"
+            "--temperature {}: it must be at least 0",
+            args.temperature
         )));
     }
+    let reader = loaded.reader(&args.reader)?;
     let options = EvalOptions {
         n_documents: args
             .documents
@@ -98,20 +110,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         } else {
             Split::Test
         },
+        chunks: reader.chunks,
     };
-    if options.n_documents == 0 || options.batch == 0 {
-        return Err(bad_usage("--documents and --batch must be at least 1"));
-    }
-    if !(options.temperature.is_finite() && 0.0 <= options.temperature) {
-        return Err(bad_usage(format!(
-            "--temperature {} must be at least 0",
-            options.temperature
-        )));
-    }
     let paragraph = experiment.map_or("Document {n}:\n{title}\n{text}\n\n", |e| {
         e.data.paragraph.as_str()
     });
-    let reader = loaded.reader(&args.reader)?;
     let bench = Workbench::from_parts(task.open()?, paragraph, &reader, checker, &loaded.policy)?;
     let bar = if args.json {
         indicatif::ProgressBar::hidden()
@@ -139,9 +142,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         ),
         (None, None) => None,
     };
-    if let Some(plot) = &plot {
-        plot_by_length(plot, &[series(&report)])?;
-    }
+    // What was measured is told even where it cannot be drawn.
+    let plotted = match &plot {
+        Some(plot) => plot_by_length(plot, &[series(&report)]).map(|_files| ()),
+        None => Ok(()),
+    };
+    let plot = plot.filter(|_| plotted.is_ok());
+    let mut out = io::stdout().lock();
     if args.json {
         let value = json!({
             "policy": loaded.folder.display().to_string(),
@@ -153,13 +160,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             "lengths": report.lengths,
             "plot": plot.map(|plot| plot.display().to_string()),
         });
-        println!("{value:#}");
+        writeln!(out, "{value:#}")?;
     } else {
-        print_report(&report);
+        write!(out, "{}", table(&report))?;
         if let Some(plot) = plot {
-            println!("\nPlot: {}.svg and .png", plot.display());
+            writeln!(out, "\nPlot: {}.svg and .png", plot.display())?;
         }
     }
+    plotted?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -188,7 +196,7 @@ fn series(report: &EvalReport) -> LengthSeries {
     }
 }
 
-fn print_report(report: &EvalReport) {
+fn table(report: &EvalReport) -> Table<6> {
     let mut table = Table::new([
         "tokens",
         "chunks",
@@ -219,5 +227,5 @@ fn print_report(report: &EvalReport) {
             by_facts.join(", "),
         ]);
     }
-    print!("{table}");
+    table
 }

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use longhand_config::{Experiment, ReaderSettings};
-use longhand_memory::{ChunkOptions, ReaderLimits, TemplatesText};
+use longhand_memory::{ChunkOptions, ReaderError, ReaderLimits, TemplatesText};
 use longhand_policy::{Device, Policy};
 use longhand_run::RunDir;
+use longhand_trainer::policy_encode;
 
-use crate::bad_usage;
+use crate::{bad_usage, count};
 
 /// A policy, and the experiment it came from when it came from a run.
 pub(crate) struct Loaded {
@@ -21,23 +22,23 @@ pub(crate) struct Loaded {
 /// Reader settings that the command line may change.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct ReaderArgs {
-    /// Tokens per chunk
-    #[arg(long)]
+    /// Tokens per chunk [default: the run's, else what the model's window leaves]
+    #[arg(long, value_name = "TOKENS", value_parser = count())]
     chunk_size: Option<usize>,
-    /// Most tokens of a memory
-    #[arg(long)]
+    /// Most tokens of a memory [default: the run's, else an eighth of the window]
+    #[arg(long, value_name = "TOKENS", value_parser = count())]
     memory_size: Option<usize>,
-    /// Most tokens of an answer
-    #[arg(long)]
+    /// Most tokens of an answer [default: the run's, else an eighth of the window]
+    #[arg(long, value_name = "TOKENS", value_parser = count())]
     answer_size: Option<usize>,
-    /// Most tokens of a question
-    #[arg(long)]
+    /// Most tokens of a question [default: the run's, else an eighth of the window]
+    #[arg(long, value_name = "TOKENS", value_parser = count())]
     question_size: Option<usize>,
-    /// Most chunks to read; a longer document is cut in its centre
-    #[arg(long)]
+    /// Most chunks to read; a longer document is cut in its centre [default: all]
+    #[arg(long, value_name = "N", value_parser = count())]
     max_chunks: Option<usize>,
-    /// Prompts: longhand, memagent or marks
-    #[arg(long)]
+    /// Prompts: longhand, memagent or marks [default: the run's, else longhand]
+    #[arg(long, value_name = "NAME")]
     template: Option<String>,
 }
 
@@ -75,45 +76,62 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
 
 impl Loaded {
     /// The run's reader, or one sized for the model's window, with the command line's changes.
+    ///
+    /// The whole document is read unless the command line says otherwise: a run's `max_chunks` bounds
+    /// what training costs.
     pub(crate) fn reader(&self, args: &ReaderArgs) -> Result<ReaderSettings> {
-        let mut reader = match &self.experiment {
-            Some(experiment) => experiment.reader.clone(),
-            None => for_window(self.policy.config().max_positions)?,
+        let preset = |name: &str| {
+            TemplatesText::preset(name).map_err(|e| bad_usage(format!("--template: {e}")))
         };
-        if let Some(name) = &args.template {
-            reader.templates =
-                TemplatesText::preset(name).map_err(|e| bad_usage(format!("--template: {e}")))?;
-        }
+        let window = self.policy.config().max_positions;
+        let eighth = (window / 8).max(1);
+        let of_run = self
+            .experiment
+            .as_ref()
+            .map(|experiment| &experiment.reader);
+        let templates = match (&args.template, of_run) {
+            (Some(name), _) => preset(name)?,
+            (None, Some(reader)) => reader.templates.clone(),
+            (None, None) => preset("longhand")?,
+        };
+        // MemAgent's shares of a window of 8192: 1024 each for question, memory and new memory.
+        let mut limits = of_run.map_or(
+            ReaderLimits {
+                max_question_tokens: eighth,
+                max_memory_tokens: eighth,
+                max_answer_tokens: eighth,
+                window: Some(window),
+            },
+            |reader| reader.limits,
+        );
         let replace = |value: &mut usize, by: Option<usize>| *value = by.unwrap_or(*value);
-        replace(&mut reader.limits.max_memory_tokens, args.memory_size);
-        replace(&mut reader.limits.max_answer_tokens, args.answer_size);
-        replace(&mut reader.limits.max_question_tokens, args.question_size);
-        reader
-            .limits
-            .check()
-            .map_err(|e| bad_usage(e.to_string()))?;
-        let max_chunks = args.max_chunks.or(reader.chunks.max_chunks);
-        let chunk_size = args.chunk_size.unwrap_or(reader.chunks.chunk_size);
-        reader.chunks = ChunkOptions::new(chunk_size, reader.chunks.overlap, max_chunks)
-            .map_err(|e| bad_usage(e.to_string()))?;
-        Ok(reader)
-    }
-}
+        replace(&mut limits.max_memory_tokens, args.memory_size);
+        replace(&mut limits.max_answer_tokens, args.answer_size);
+        replace(&mut limits.max_question_tokens, args.question_size);
 
-/// MemAgent's budgets (a question, a memory and an answer of an eighth of the window each, the chunk about
-/// five eighths), with room left for the template.
-fn for_window(window: usize) -> Result<ReaderSettings> {
-    let eighth = (window / 8).max(1);
-    let limits = ReaderLimits {
-        max_question_tokens: eighth,
-        max_memory_tokens: eighth,
-        max_answer_tokens: eighth,
-        window: Some(window),
-    };
-    let chunk_size = (window / 2).max(1);
-    Ok(ReaderSettings {
-        templates: TemplatesText::preset("longhand")?,
-        chunks: ChunkOptions::new(chunk_size, 0, None)?,
-        limits,
-    })
+        let mut chunks = match of_run {
+            Some(reader) => reader.evaluation_chunks(),
+            None => {
+                let encode = |encode: &dyn Fn(&str) -> Vec<u32>| templates.compile(encode);
+                let compiled = policy_encode(self.policy.tokenizer(), encode)?;
+                let (question, memory) = (limits.max_question_tokens, limits.max_memory_tokens);
+                let others = compiled.read.filled_length(question, 0, memory) + memory;
+                ChunkOptions {
+                    chunk_size: window.saturating_sub(others).max(1),
+                    overlap: 0,
+                    max_chunks: None,
+                }
+            }
+        };
+        replace(&mut chunks.chunk_size, args.chunk_size);
+        chunks.max_chunks = args.max_chunks;
+        let wrong = |e: ReaderError| bad_usage(e.to_string());
+        chunks.check().map_err(wrong)?;
+        limits.check().map_err(wrong)?;
+        Ok(ReaderSettings {
+            templates,
+            chunks,
+            limits,
+        })
+    }
 }

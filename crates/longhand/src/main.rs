@@ -2,25 +2,35 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 bad usage or a bad configuration.
 
+// Both panic where nobody listens; `writeln!` says so instead.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod compute;
 mod data;
 mod eval;
+mod failure;
 mod load;
 mod read;
 mod table;
 mod train;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
-use clap::{Parser, Subcommand};
-use longhand_config::ConfigError;
+use clap::{Parser, Subcommand, builder::RangedU64ValueParser};
+
+use failure::{bad_usage, tell};
 
 #[global_allocator]
 static ALLOCATOR: longhand_kernels::Allocator = longhand_kernels::Allocator {};
 
 /// Train language models to read past their context window.
 #[derive(Parser)]
-#[command(name = "longhand", version, about, max_term_width = 100)]
+#[command(
+    name = "longhand",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 failed, 2 bad usage or a bad configuration."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,7 +38,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run an experiment file: warm start, reinforcement, measurements
+    /// Run an experiment file: warm start, reinforcement learning, measurements
     Train(train::Args),
     /// Measure accuracy against document length
     Eval(eval::Args),
@@ -47,6 +57,7 @@ fn main() -> ExitCode {
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let result = match Cli::parse().command {
@@ -56,29 +67,10 @@ fn main() -> ExitCode {
         Command::Data(command) => data::run(&command),
         Command::Compute(args) => compute::run(&args),
     };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            let is_usage = error.is::<BadUsage>() || error.is::<ConfigError>();
-            ExitCode::from(if is_usage { 2 } else { 1 })
-        }
-    }
+    result.unwrap_or_else(|error| tell(&error))
 }
 
-/// A mistake in how the program was called.
-#[derive(Debug)]
-struct BadUsage(String);
-
-impl std::fmt::Display for BadUsage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for BadUsage {}
-
-/// A [`BadUsage`] as an error.
-fn bad_usage(message: impl Into<String>) -> anyhow::Error {
-    BadUsage(message.into()).into()
+/// A number of things, of which there is at least one; the upper end is that of experiment files.
+fn count() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1_000_000_000)
 }

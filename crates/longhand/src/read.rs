@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use longhand_memory::{Document, Reader, TurnKind};
-use longhand_rollout::{Generate, Purpose, Request, Sampling, StreamBase};
+use longhand_rollout::{Generate, Purpose, Request, Sampling, StopReason, StreamBase};
 use longhand_trainer::policy_encode;
 use serde_json::json;
 
@@ -31,7 +31,12 @@ pub(crate) struct Args {
     #[arg(long)]
     question: String,
     /// Sampling temperature; 0 takes the most probable token
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        value_name = "NUMBER"
+    )]
     temperature: f32,
     /// Seed of sampling
     #[arg(long, default_value_t = 0)]
@@ -70,13 +75,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Arc::new(templates),
         limits,
         &loaded.policy.config().end_ids,
-    )?;
+    )
+    .map_err(|error| {
+        bad_usage(format!(
+            "{error}; sizes are set with --question-size, --chunk-size, --memory-size and --answer-size"
+        ))
+    })?;
     let n_chunks = reader.n_chunks();
+    let mut out = io::stdout();
     if !args.json {
-        println!(
-            "{n_tokens} tokens in {n_chunks} chunks, {} tokens cut from the centre",
+        let chunks = if n_chunks == 1 { "chunk" } else { "chunks" };
+        writeln!(
+            out,
+            "{n_tokens} tokens in {n_chunks} {chunks}, {} tokens cut from the centre",
             reader.dropped_tokens()
-        );
+        )?;
     }
     let mut generator = loaded.policy.generator();
     let streams = StreamBase {
@@ -98,22 +111,26 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             .remove(0);
         let stop = reader.reply(&completion.ids, completion.stop_reason);
         let text = tokenizer.decode(&completion.ids)?.trim().to_string();
-        let (kind, chunk_idx) = match ask.kind {
-            TurnKind::Read { chunk_idx } => ("read", Some(chunk_idx)),
-            TurnKind::Answer => ("answer", None),
-        };
-        if args.json {
-            turns.push(json!({"kind": kind, "chunk_idx": chunk_idx, "text": text, "ids": completion.ids, "stop_reason": format!("{stop:?}")}));
-        } else {
-            match chunk_idx {
-                Some(chunk_idx) => {
-                    println!("notes after chunk {}/{n_chunks}: {text}", chunk_idx + 1)
+        let (ids, stop) = (completion.ids, name(stop));
+        let turn = match ask.kind {
+            TurnKind::Read { chunk_idx } => {
+                if !args.json {
+                    writeln!(
+                        out,
+                        "notes after chunk {}/{n_chunks}: {text}",
+                        chunk_idx + 1
+                    )?;
                 }
-                None => println!("answer: {text}"),
+                json!({"kind": "read", "chunk_idx": chunk_idx, "text": text, "ids": ids, "stop_reason": stop})
             }
-            std::io::stdout().flush()?;
-            turns.push(json!(null));
-        }
+            TurnKind::Answer => {
+                if !args.json {
+                    writeln!(out, "answer: {text}")?;
+                }
+                json!({"kind": "answer", "text": text, "ids": ids, "stop_reason": stop})
+            }
+        };
+        turns.push(turn);
         answer = text;
     }
     if args.json {
@@ -126,9 +143,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             "turns": turns,
             "answer": answer,
         });
-        println!("{value:#}");
+        writeln!(out, "{value:#}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A stop reason as transcripts spell it.
+fn name(stop: StopReason) -> &'static str {
+    match stop {
+        StopReason::EndToken => "end-token",
+        StopReason::MaxTokens => "max-tokens",
+        StopReason::WindowFull => "window-full",
+    }
 }
 
 fn read_text(path: &Path) -> Result<String> {

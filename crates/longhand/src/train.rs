@@ -1,6 +1,10 @@
 //! `longhand train`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use longhand_config::Experiment;
@@ -23,7 +27,7 @@ pub(crate) struct Args {
     /// Print the resolved file and derived numbers, and stop
     #[arg(long)]
     dry_run: bool,
-    /// No progress bar
+    /// Say nothing while the run goes on
     #[arg(long)]
     quiet: bool,
 }
@@ -31,12 +35,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let experiment = Experiment::load(&args.config, &args.overrides)?;
     if args.dry_run {
-        println!("{}", experiment.resolved_toml());
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", experiment.resolved_toml())?;
         let mut table = Table::new(["derived number", "value"]);
         for (name, value) in experiment.derived() {
             table.row([name, value]);
         }
-        print!("{table}");
+        write!(out, "{table}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let outcome = train(
@@ -46,30 +51,38 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             progress: !args.quiet,
         },
     )?;
-    print_outcome(&outcome);
+    write_outcome(&outcome, &mut io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_outcome(outcome: &Outcome) {
+fn write_outcome(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     if let Some(transcript) = &outcome.transcript {
-        println!("One attempt of the last step:\n");
-        print_transcript(transcript);
+        writeln!(out, "One attempt of the last step:\n")?;
+        write_transcript(transcript, out)?;
     }
-    println!("Held-out accuracy by document length, greedy:\n");
-    print_before_after(&outcome.before, &outcome.after);
+    writeln!(out, "Held-out accuracy by document length, greedy:\n")?;
+    write_before_after(&outcome.before, &outcome.after, out)?;
     if let Some((before, after)) = &outcome.sampled {
-        println!(
+        writeln!(
+            out,
             "\nThe same, sampled at temperature {}:\n",
             after.temperature
-        );
-        print_before_after(before, after);
+        )?;
+        write_before_after(before, after, out)?;
     }
-    println!("\nRun folder: {}", outcome.folder.display());
-    println!("Final policy: {}", outcome.checkpoint.display());
-    println!("Also there: config.toml, metrics.jsonl, transcripts/, plots/");
+    writeln!(out, "\nRun folder: {}", outcome.folder.display())?;
+    writeln!(out, "Final policy: {}", outcome.checkpoint.display())?;
+    writeln!(
+        out,
+        "Also there: config.toml, metrics.jsonl, transcripts/, plots/"
+    )
 }
 
-fn print_before_after(before: &EvalReport, after: &EvalReport) {
+fn write_before_after(
+    before: &EvalReport,
+    after: &EvalReport,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let mut table = Table::new([
         "tokens",
         "chunks",
@@ -105,11 +118,11 @@ fn print_before_after(before: &EvalReport, after: &EvalReport) {
             by_facts.join(", "),
         ]);
     }
-    print!("{table}");
+    write!(out, "{table}")
 }
 
-fn print_transcript(transcript: &Transcript) {
-    println!("  question: {}", transcript.question);
+fn write_transcript(transcript: &Transcript, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "  question: {}", transcript.question)?;
     for turn in &transcript.turns {
         let credit = match (turn.reward, turn.advantage) {
             (Some(reward), Some(advantage)) => {
@@ -121,11 +134,12 @@ fn print_transcript(transcript: &Transcript) {
         let name = turn.chunk_idx.map_or("answer".to_string(), |chunk_idx| {
             format!("notes after chunk {}", chunk_idx + 1)
         });
-        println!("  {name}: {}{credit}", turn.completion);
+        writeln!(out, "  {name}: {}{credit}", turn.completion)?;
     }
-    println!(
+    writeln!(
+        out,
         "  expected: {}  outcome: {}\n",
         transcript.expected.join(" | "),
         transcript.outcome
-    );
+    )
 }

@@ -252,3 +252,181 @@ fn credit_tamtrl(scored: &[ScoredGroup], rewards: &[Vec<f64>], tamtrl: &TamtrlCr
         teacher_range: Some((turn_rewards.lowest, turn_rewards.highest)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use longhand_advantage::OutcomeEstimator;
+    use longhand_memory::TeacherScope;
+    use longhand_reward_teacher::{AnswerTurn, LiveBy, ScoredTokens, TeacherAligned};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scripted::scored_group;
+
+    const MEMAGENT: Credit = Credit::Outcome(OutcomeEstimator::Memagent);
+
+    fn tamtrl(answer_turn: AnswerTurn) -> Credit {
+        Credit::Tamtrl(TamtrlCredit {
+            rewards: TeacherAligned {
+                answer_turn,
+                ..TeacherAligned::default()
+            },
+            scored_tokens: ScoredTokens::Memory,
+            std_eps: 1e-6,
+            teacher: TeacherScope::Chunk,
+            live_by: LiveBy::default(),
+        })
+    }
+
+    fn advantages(credited: &Credited) -> Vec<Vec<Vec<Option<f64>>>> {
+        let of_attempt =
+            |turns: &Vec<TurnCredit>| turns.iter().map(|turn| turn.advantage).collect();
+        let of_group = |attempts: &Vec<Vec<TurnCredit>>| attempts.iter().map(of_attempt).collect();
+        credited.turns.iter().map(of_group).collect()
+    }
+
+    #[test]
+    fn an_outcome_credits_every_turn_of_its_attempt_alike() {
+        let scored = [scored_group(&[&[3, 1, 2], &[1, 2]], &[1.0, 0.0], &[])];
+        let credited = credit_turns(&scored, &MEMAGENT, false);
+        assert_eq!(
+            advantages(&credited),
+            [[vec![Some(0.5); 3], vec![Some(-0.5); 2]]]
+        );
+        assert_eq!(credited.teacher_range, None);
+    }
+
+    #[test]
+    fn tamtrl_rewards_each_memory_by_its_teacher_and_the_answer_by_its_outcome() {
+        // Worked by hand. Scores 0.2 to 0.6 over the batch, so 0.4 is scaled to 0.5. The solver's rewards
+        // are 1, 0.5 and, for its answer, 1; the other attempt failed. Mean of [1, 0.5, 1, 0, 0, 0] is
+        // 2.5/6; squared deviations sum to 2.25 - 6.25/6, divided by 5.
+        let scored = [scored_group(
+            &[&[1, 1, 1], &[1, 1, 1]],
+            &[1.0, 0.0],
+            &[&[0.6, 0.4], &[0.2, 0.5]],
+        )];
+        let credited = credit_turns(&scored, &tamtrl(AnswerTurn::Outcome), false);
+        assert_eq!(credited.teacher_range, Some((0.2, 0.6)));
+        let (mean, std) = (2.5 / 6.0, ((2.25 - 6.25 / 6.0) / 5.0_f64).sqrt());
+        for (attempt, rewards) in [[1.0, 0.5, 1.0], [0.0; 3]].into_iter().enumerate() {
+            for (turn, reward) in rewards.into_iter().enumerate() {
+                let credit = credited.turns[0][attempt][turn];
+                assert!(
+                    (credit.reward.unwrap() - reward).abs() < 1e-12,
+                    "{credit:?}"
+                );
+                let advantage = (reward - mean) / (std + 1e-6);
+                assert!(
+                    (credit.advantage.unwrap() - advantage).abs() < 1e-12,
+                    "{credit:?}"
+                );
+            }
+        }
+        assert_eq!(credited.turns[0][1][1].teacher_score, Some(0.5));
+        assert_eq!(
+            credited.turns[0][1][2].teacher_score, None,
+            "no teacher for an answer"
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_reward_is_not_trained() {
+        let scored = [scored_group(
+            &[&[1, 1], &[1, 1]],
+            &[1.0, 0.0],
+            &[&[0.3], &[0.1]],
+        )];
+        let credited = credit_turns(&scored, &tamtrl(AnswerTurn::None), false);
+        for turns in &credited.turns[0] {
+            assert!(turns[0].advantage.is_some());
+            assert_eq!((turns[1].reward, turns[1].advantage), (None, None));
+        }
+    }
+
+    #[test]
+    fn attempts_that_all_fail_get_exactly_zero_and_are_not_live() {
+        let scored = scored_group(&[&[1, 1], &[1, 1]], &[0.0, 0.0], &[&[0.3], &[0.1]]);
+        for credit in [MEMAGENT, tamtrl(AnswerTurn::Outcome)] {
+            assert!(!is_live_group(&scored, &credit));
+            let credited = credit_turns(std::slice::from_ref(&scored), &credit, false);
+            assert_eq!(advantages(&credited), [[[Some(0.0); 2]; 2]]);
+        }
+    }
+
+    #[test]
+    fn attempts_that_all_succeed_still_differ_by_their_turns_unless_that_is_switched_off() {
+        let scored = [scored_group(
+            &[&[1, 1], &[1, 1]],
+            &[1.0, 1.0],
+            &[&[0.3], &[0.1]],
+        )];
+        let credit = tamtrl(AnswerTurn::Outcome);
+        assert!(is_live_group(&scored[0], &credit));
+        let kept = credit_turns(&scored, &credit, false);
+        assert!(kept.turns[0][1][0].advantage.unwrap() < 0.0);
+        let skipped = credit_turns(&scored, &credit, true);
+        assert_eq!(advantages(&skipped), [[[Some(0.0); 2]; 2]]);
+        assert_eq!(
+            skipped.turns[0][1][0].reward, kept.turns[0][1][0].reward,
+            "rewards stay on record"
+        );
+    }
+
+    /// Groups of one shape each: `[group]` of outcomes and of teacher scores `[attempt][read turn]`.
+    fn batches() -> impl Strategy<Value = Vec<ScoredGroup>> {
+        let attempt = (0_u8..3, proptest::collection::vec(0.0..1.0_f64, 0..4));
+        let group = proptest::collection::vec(attempt, 1..6).prop_map(|attempts| {
+            let outcomes: Vec<f64> = attempts
+                .iter()
+                .map(|(outcome, _)| f64::from(*outcome) / 2.0)
+                .collect();
+            let lengths: Vec<Vec<usize>> = attempts
+                .iter()
+                .map(|(_, scores)| vec![2; scores.len() + 1])
+                .collect();
+            let lengths: Vec<&[usize]> = lengths.iter().map(Vec::as_slice).collect();
+            let scores: Vec<&[f64]> = attempts
+                .iter()
+                .map(|(_, scores)| scores.as_slice())
+                .collect();
+            scored_group(&lengths, &outcomes, &scores)
+        });
+        proptest::collection::vec(group, 1..4)
+    }
+
+    proptest! {
+        #[test]
+        fn reordering_the_attempts_of_a_group_reorders_their_credits_and_changes_none(
+            batch in batches(),
+            turn_by in 0_usize..6,
+        ) {
+            let rotated: Vec<ScoredGroup> = batch.iter().cloned().map(|mut scored| {
+                let by = turn_by % scored.outcomes.len();
+                scored.group.trajectories.rotate_left(by);
+                scored.outcomes.rotate_left(by);
+                scored.rewards.rotate_left(by);
+                scored.teacher_scores.rotate_left(by);
+                scored
+            }).collect();
+            let estimators = [
+                OutcomeEstimator::Memagent, OutcomeEstimator::Rloo, OutcomeEstimator::DrGrpo, OutcomeEstimator::Opo,
+                OutcomeEstimator::ReinforcePlusPlusBaseline,
+            ].map(Credit::Outcome);
+            for credit in estimators.into_iter().chain([tamtrl(AnswerTurn::Outcome)]) {
+                let mut before = credit_turns(&batch, &credit, false);
+                let after = credit_turns(&rotated, &credit, false);
+                for (attempts, scored) in before.turns.iter_mut().zip(&batch) {
+                    attempts.rotate_left(turn_by % scored.outcomes.len());
+                }
+                for (before, after) in before.turns.iter().flatten().flatten().zip(after.turns.iter().flatten().flatten()) {
+                    prop_assert_eq!(before.reward, after.reward);
+                    let difference = before.advantage.unwrap() - after.advantage.unwrap();
+                    // Sums are taken in another order; equal values must still give exactly zero.
+                    prop_assert!(difference.abs() < 1e-9, "{:?}: {:?} {:?}", credit, before, after);
+                    prop_assert_eq!(before.advantage == Some(0.0), after.advantage == Some(0.0));
+                }
+            }
+        }
+    }
+}

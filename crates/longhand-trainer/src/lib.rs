@@ -17,6 +17,8 @@ mod optimizer;
 mod progress;
 mod report;
 pub mod rl;
+#[cfg(test)]
+mod scripted;
 mod transcripts;
 mod warm_start;
 mod workbench;

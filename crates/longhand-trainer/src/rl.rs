@@ -353,3 +353,177 @@ fn mini_batches<'a>(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use longhand_config::{Experiment, Optimizer, Stage};
+    use longhand_policy::Device;
+
+    use super::*;
+    use crate::{
+        experiment::open_policy, scripted::scored_group, warm_start::WarmStarter,
+        workbench::Workbench,
+    };
+
+    /// The first RL stage of a smoke run behind its warm start.
+    fn after_warm_start(name: &str) -> (Experiment, Workbench, Policy, Rl) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../configs/smoke")
+            .join(name);
+        let experiment = Experiment::load(&path, &[]).unwrap();
+        let mut policy = open_policy(&experiment, &Device::default()).unwrap();
+        let bench = Workbench::new(&experiment, &policy).unwrap();
+        let [Stage::WarmStart(warm_start), Stage::Rl(rl), ..] = &experiment.stages[..] else {
+            panic!("{:?}", experiment.stages);
+        };
+        let rl = rl.as_ref().clone();
+        let mut starter = WarmStarter::new(warm_start, &bench, experiment.seed, 0);
+        for step in 0..warm_start.steps {
+            starter.step(&mut policy, step).unwrap();
+        }
+        (experiment, bench, policy, rl)
+    }
+
+    /// AdamW whose first update is the gradient itself, but for a share of `|gradient| / 1000`.
+    fn plain_gradient(rl: &mut Rl) {
+        rl.optimizer = Optimizer {
+            lr: 1e3,
+            eps: 1e3,
+            weight_decay: 0.0,
+            max_grad_norm: 1e9,
+            warmup_steps: 0,
+            ..rl.optimizer
+        };
+    }
+
+    fn weights(policy: &Policy) -> Vec<f32> {
+        policy
+            .named_weights()
+            .into_iter()
+            .flat_map(|(_, values)| values)
+            .collect()
+    }
+
+    #[test]
+    fn the_ratio_is_anchored_in_what_was_recorded_while_sampling() {
+        let (experiment, bench, mut policy, rl) = after_warm_start("memagent.toml");
+        let mut learner = Learner::new(
+            &rl,
+            &bench,
+            &policy,
+            experiment.seed,
+            experiment.data.train_tokens,
+        );
+        let (mut scored, _) = learner
+            .collect_scored(&policy, 0, &mut Seconds::default())
+            .unwrap();
+        // One recorded number is moved by 0.3; nothing else can then move the largest ratio.
+        scored[0].group.trajectories[1].turns[0].rollout_logprobs[0] += 0.3;
+        let credited = credit_turns(&scored, &rl.credit, false);
+        let batch = pack(&scored, &credited, &rl.objective, false);
+        let report = learner.update(&mut policy, &scored, &batch, 0).unwrap();
+        let expected = 1.0 - (-0.3_f64).exp();
+        assert!(
+            (report.metrics.ratio_max_deviation - expected).abs() < 1e-5,
+            "{report:?}"
+        );
+        assert!(
+            (report.max_logprob_difference - 0.3).abs() < 1e-5,
+            "{report:?}"
+        );
+    }
+
+    #[test]
+    fn reordering_the_attempts_of_a_group_changes_the_gradient_by_rounding_only() {
+        for name in ["tamtrl.toml", "memagent.toml"] {
+            let (experiment, bench, policy, mut rl) = after_warm_start(name);
+            plain_gradient(&mut rl);
+            let mut learner = Learner::new(
+                &rl,
+                &bench,
+                &policy,
+                experiment.seed,
+                experiment.data.train_tokens,
+            );
+            let (scored, _) = learner
+                .collect_scored(&policy, 0, &mut Seconds::default())
+                .unwrap();
+            let mut reversed = scored.clone();
+            for scored in &mut reversed {
+                scored.group.trajectories.reverse();
+                scored.outcomes.reverse();
+                scored.rewards.reverse();
+                scored.teacher_scores.reverse();
+            }
+            let updated = |scored: &[ScoredGroup]| {
+                let mut policy = policy.clone();
+                let mut learner = Learner::new(
+                    &rl,
+                    &bench,
+                    &policy,
+                    experiment.seed,
+                    experiment.data.train_tokens,
+                );
+                let credited = credit_turns(scored, &rl.credit, false);
+                let batch = pack(scored, &credited, &rl.objective, true);
+                learner.update(&mut policy, scored, &batch, 0).unwrap();
+                weights(&policy)
+            };
+            let (before, one, other) = (weights(&policy), updated(&scored), updated(&reversed));
+            let largest = |a: &[f32], b: &[f32]| {
+                a.iter()
+                    .zip(b)
+                    .map(|(a, b)| (a - b).abs())
+                    .fold(0.0, f32::max)
+            };
+            assert!(1e-2 < largest(&before, &one), "{name}: there is a gradient");
+            assert!(
+                largest(&one, &other) < 1e-5,
+                "{name}: {}",
+                largest(&one, &other)
+            );
+        }
+    }
+
+    #[test]
+    fn mini_batches_are_whole_problems_each_once_and_in_order() {
+        let scored: Vec<ScoredGroup> = (0..5)
+            .map(|idx| {
+                let mut scored = scored_group(&[&[1], &[1]], &[1.0, 0.0], &[]);
+                scored.group.problem_idx = idx;
+                scored
+            })
+            .collect();
+        let credited = Credited {
+            turns: vec![Vec::new(); 5],
+            teacher_range: Some((0.1, 0.2)),
+        };
+        let problems = |n: usize| -> Vec<Vec<u64>> {
+            let parts = mini_batches(&scored, &credited, n);
+            assert!(
+                parts
+                    .iter()
+                    .all(|(scored, part)| scored.len() == part.turns.len())
+            );
+            assert!(
+                parts
+                    .iter()
+                    .all(|(_, part)| part.teacher_range == credited.teacher_range)
+            );
+            let idx = |scored: &[ScoredGroup]| {
+                scored
+                    .iter()
+                    .map(|scored| scored.group.problem_idx)
+                    .collect()
+            };
+            parts.into_iter().map(|(scored, _)| idx(scored)).collect()
+        };
+        assert_eq!(problems(1), [[0, 1, 2, 3, 4]]);
+        assert_eq!(problems(2), [vec![0, 1], vec![2, 3, 4]]);
+        // More updates than problems are left after dynamic sampling: no update is empty.
+        assert_eq!(problems(7), [[0], [1], [2], [3], [4]]);
+        assert!(mini_batches(&[], &Credited::default(), 3).is_empty());
+    }
+}

@@ -221,3 +221,77 @@ fn unshared(group: &longhand_rollout::PrefixGroup) -> longhand_rollout::PrefixGr
         suffixes: suffixes.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use longhand_config::{Experiment, Stage};
+    use longhand_policy::Device;
+    use longhand_rollout::{PrefixGroup, Suffix};
+
+    use super::*;
+    use crate::experiment::open_policy;
+
+    #[test]
+    fn the_losses_are_the_mean_cross_entropies_of_the_notes_and_of_the_answers() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/smoke/tamtrl.toml");
+        let experiment =
+            Experiment::load(&path, &["stage.0.micro_batch_tokens=80".into()]).unwrap();
+        let mut policy = open_policy(&experiment, &Device::default()).unwrap();
+        let bench = Workbench::new(&experiment, &policy).unwrap();
+        let Stage::WarmStart(settings) = &experiment.stages[0] else {
+            panic!("{:?}", experiment.stages);
+        };
+        let starter = || WarmStarter::new(settings, &bench, experiment.seed, 0);
+        let examples = starter().examples(0).unwrap();
+        let n_of = |answer: bool| {
+            examples
+                .iter()
+                .filter(|example| is_answer(example.kind) == answer)
+                .count()
+        };
+        assert_eq!((n_of(false), n_of(true)), (8, 8));
+
+        // Each example scored by itself, before the update.
+        let mut sums = [(0.0, 0); 2];
+        for example in &examples {
+            let suffix = Suffix {
+                given: example.prompt.clone(),
+                sampled: example.target.clone(),
+            };
+            let alone = PrefixGroup {
+                prefix: Vec::new(),
+                suffixes: vec![suffix],
+            };
+            let logprobs = policy.score(&[alone], 1.0).logprobs;
+            let (sum, n) = &mut sums[usize::from(is_answer(example.kind))];
+            *sum -= logprobs.iter().copied().map(f64::from).sum::<f64>();
+            *n += logprobs.len();
+        }
+        let report = starter().step(&mut policy, 0).unwrap();
+        for (found, (sum, n)) in [report.read_loss, report.answer_loss].into_iter().zip(sums) {
+            assert!(
+                (found - sum / n as f64).abs() < 1e-5,
+                "{report:?}, expected {sum} / {n}"
+            );
+        }
+    }
+
+    #[test]
+    fn updates_and_stages_teach_from_different_problems() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/smoke/tamtrl.toml");
+        let experiment = Experiment::load(&path, &[]).unwrap();
+        let policy = open_policy(&experiment, &Device::default()).unwrap();
+        let bench = Workbench::new(&experiment, &policy).unwrap();
+        let Stage::WarmStart(settings) = &experiment.stages[0] else {
+            panic!("{:?}", experiment.stages);
+        };
+        let mut first = WarmStarter::new(settings, &bench, experiment.seed, 0);
+        let mut second = WarmStarter::new(settings, &bench, experiment.seed, 1);
+        let (a, b) = (first.examples(0).unwrap(), first.examples(1).unwrap());
+        let other_stage = second.examples(0).unwrap();
+        assert_ne!(a, b);
+        assert_ne!(a, other_stage);
+    }
+}

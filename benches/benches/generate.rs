@@ -10,17 +10,28 @@ fn rollouts(c: &mut Criterion) {
     let options = CollectOptions {
         group_size: 8,
         sampling: Sampling::at(1.0),
-        streams: StreamBase { seed: 1, purpose: Purpose::ROLLOUT, step: 0 },
+        streams: StreamBase {
+            seed: 1,
+            purpose: Purpose::ROLLOUT,
+            step: 0,
+        },
         max_batch: 96,
         teacher: None,
     };
     let mut run = || {
         let mut generator = quickstart.policy.generator();
-        collect(&mut generator, &problems, &quickstart.bench.setup, &options).expect("the quickstart reads")
+        collect(&mut generator, &problems, &quickstart.bench.setup, &options)
+            .expect("the quickstart reads")
     };
-    let n_sampled: usize = run().iter().flat_map(|group| &group.trajectories).map(|t| t.n_sampled()).sum();
+    let n_sampled: usize = run()
+        .iter()
+        .flat_map(|group| &group.trajectories)
+        .map(|t| t.n_sampled())
+        .sum();
     let mut group = c.benchmark_group("generate");
-    group.sample_size(10).throughput(Throughput::Elements(n_sampled as u64));
+    group
+        .sample_size(10)
+        .throughput(Throughput::Elements(n_sampled as u64));
     group.bench_function("quickstart rollouts, 12 problems x 8", |b| b.iter(&mut run));
     group.finish();
 }

@@ -22,9 +22,15 @@ fn scoring(c: &mut Criterion) {
     // The same work is asked of both: every token of every context counts.
     let n_tokens: usize = shared.iter().map(PrefixGroup::n_unshared).sum();
     let mut group = c.benchmark_group("score");
-    group.sample_size(20).throughput(Throughput::Elements(n_tokens as u64));
-    group.bench_function("shared prefix", |b| b.iter(|| quickstart.policy.score(&shared, 1.0)));
-    group.bench_function("nothing shared", |b| b.iter(|| quickstart.policy.score(&unshared, 1.0)));
+    group
+        .sample_size(20)
+        .throughput(Throughput::Elements(n_tokens as u64));
+    group.bench_function("shared prefix", |b| {
+        b.iter(|| quickstart.policy.score(&shared, 1.0))
+    });
+    group.bench_function("nothing shared", |b| {
+        b.iter(|| quickstart.policy.score(&unshared, 1.0))
+    });
     group.finish();
 }
 

@@ -14,11 +14,19 @@ fn train_step(c: &mut Criterion) {
     });
     let settings = settings.expect("the quickstart has an RL stage");
     let mut policy = quickstart.policy.clone();
-    let mut learner = Learner::new(settings, &quickstart.bench, &policy, 1, experiment.data.train_tokens);
+    let mut learner = Learner::new(
+        settings,
+        &quickstart.bench,
+        &policy,
+        1,
+        experiment.data.train_tokens,
+    );
     let first = learner.step(&mut policy, 0).expect("a step");
     let mut step = 0;
     let mut group = c.benchmark_group("train step");
-    group.sample_size(10).throughput(Throughput::Elements(first.report.n_sampled as u64));
+    group
+        .sample_size(10)
+        .throughput(Throughput::Elements(first.report.n_sampled as u64));
     group.bench_function("quickstart, TAMTRL, 12 problems x 8", |b| {
         b.iter(|| {
             step += 1;

@@ -28,10 +28,16 @@ impl Quickstart {
     pub fn load() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         std::env::set_current_dir(root).expect("the repository's root is there");
-        let experiment = Experiment::load(Path::new("configs/quickstart.toml"), &[]).expect("the quickstart loads");
-        let policy = open_policy(&experiment, &Device::default()).expect("the quickstart's policy loads");
+        let experiment = Experiment::load(Path::new("configs/quickstart.toml"), &[])
+            .expect("the quickstart loads");
+        let policy =
+            open_policy(&experiment, &Device::default()).expect("the quickstart's policy loads");
         let bench = Workbench::new(&experiment, &policy).expect("the quickstart's task opens");
-        Self { experiment, policy, bench }
+        Self {
+            experiment,
+            policy,
+            bench,
+        }
     }
 
     /// Training problems, each with its index.
@@ -40,19 +46,35 @@ impl Quickstart {
     /// When a problem cannot be made.
     pub fn problems(&self, n: u64) -> Vec<(u64, Arc<EncodedProblem>)> {
         let tokens = self.experiment.data.train_tokens;
-        let problem = |idx| self.bench.problem(Split::Train, 1, idx, tokens).expect("the task makes problems");
+        let problem = |idx| {
+            self.bench
+                .problem(Split::Train, 1, idx, tokens)
+                .expect("the task makes problems")
+        };
         (0..n).map(|idx| (idx, problem(idx))).collect()
     }
 }
 
 /// Groups of contexts that share a prefix, of made-up ids.
-pub fn groups(n_groups: usize, n_suffixes: usize, n_prefix: usize, n_sampled: usize) -> Vec<PrefixGroup> {
-    let ids = |n: usize, salt: usize| -> Vec<u32> { (0..n).map(|i| ((i * 7 + salt * 13) % 90) as u32 + 8).collect() };
+pub fn groups(
+    n_groups: usize,
+    n_suffixes: usize,
+    n_prefix: usize,
+    n_sampled: usize,
+) -> Vec<PrefixGroup> {
+    let ids = |n: usize, salt: usize| -> Vec<u32> {
+        (0..n)
+            .map(|i| ((i * 7 + salt * 13) % 90) as u32 + 8)
+            .collect()
+    };
     (0..n_groups)
         .map(|group| PrefixGroup {
             prefix: ids(n_prefix, group),
             suffixes: (0..n_suffixes)
-                .map(|suffix| Suffix { given: ids(3, suffix), sampled: ids(n_sampled, group + suffix) })
+                .map(|suffix| Suffix {
+                    given: ids(3, suffix),
+                    sampled: ids(n_sampled, group + suffix),
+                })
                 .collect(),
         })
         .collect()

@@ -1,0 +1,184 @@
+//! What the gradient falls on, how it is clipped, and what an update leaves alone.
+
+use longhand_config::{Optimizer, Rl};
+use longhand_policy::Policy;
+use longhand_rollout::{PrefixGroup, Suffix};
+use longhand_trainer::{Update, Updater};
+
+use crate::fixture::{largest_difference, plain_gradient, taught, weights};
+
+fn context(given: &[u32], sampled: &[u32]) -> PrefixGroup {
+    let suffix = Suffix {
+        given: given.to_vec(),
+        sampled: sampled.to_vec(),
+    };
+    PrefixGroup {
+        prefix: Vec::new(),
+        suffixes: vec![suffix],
+    }
+}
+
+/// One update by `Σ logprob · grad` over one context, and the policy after it.
+fn updated(
+    policy: &Policy,
+    optimizer: &Optimizer,
+    context: PrefixGroup,
+    grad: &[f64],
+) -> (Update, Policy) {
+    let mut policy = policy.clone();
+    let mut updater = Updater::new(optimizer, 1);
+    let (logprobs, _entropies) = policy.logprobs(&[context], 1.0);
+    assert_eq!(
+        logprobs.dims(),
+        [grad.len()],
+        "one log-probability a sampled token"
+    );
+    updater.accumulate(&policy, logprobs, grad);
+    let update = updater.update(&mut policy);
+    (update, policy)
+}
+
+fn plain(rl: &Rl) -> Optimizer {
+    let mut optimizer = rl.optimizer;
+    plain_gradient(&mut optimizer);
+    optimizer
+}
+
+#[test]
+fn given_tokens_get_no_gradient() {
+    // The same ten tokens; the middle three are given once, and sampled with derivative 0 once.
+    let trial = taught("tamtrl", &[]);
+    let ids: Vec<u32> = (3..13).collect();
+    let optimizer = plain(&trial.rl);
+    let (_, given) = updated(
+        &trial.policy,
+        &optimizer,
+        context(&ids[..7], &ids[7..]),
+        &[0.5, -1.0, 2.0],
+    );
+    let derivatives = [0.0, 0.0, 0.0, 0.5, -1.0, 2.0];
+    let (_, masked) = updated(
+        &trial.policy,
+        &optimizer,
+        context(&ids[..4], &ids[4..]),
+        &derivatives,
+    );
+    let everything = [1.0, 1.0, 1.0, 0.5, -1.0, 2.0];
+    let (_, trained) = updated(
+        &trial.policy,
+        &optimizer,
+        context(&ids[..4], &ids[4..]),
+        &everything,
+    );
+
+    let (given, masked, trained) = (weights(&given), weights(&masked), weights(&trained));
+    assert!(
+        1e-2 < largest_difference(&weights(&trial.policy), &given),
+        "there is a gradient"
+    );
+    assert!(largest_difference(&given, &masked) < 1e-5);
+    assert!(
+        1e-2 < largest_difference(&given, &trained),
+        "training them would show"
+    );
+}
+
+#[test]
+fn the_norm_is_that_of_the_gradient_and_the_clip_scales_it_down() {
+    let trial = taught("tamtrl", &[]);
+    let ids: Vec<u32> = (3..13).collect();
+    let run = |max_grad_norm: f64| {
+        let optimizer = Optimizer {
+            max_grad_norm,
+            ..plain(&trial.rl)
+        };
+        let (update, policy) = updated(
+            &trial.policy,
+            &optimizer,
+            context(&ids[..7], &ids[7..]),
+            &[0.5, -1.0, 2.0],
+        );
+        let (before, after) = (weights(&trial.policy), weights(&policy));
+        let moved = before
+            .iter()
+            .zip(&after)
+            .map(|(a, b)| f64::from(a - b).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        (update, moved)
+    };
+    let (free, moved) = run(1e9);
+    assert!(0.1 < free.grad_norm, "{free:?}");
+    assert!(
+        (moved / free.grad_norm - 1.0).abs() < 1e-2,
+        "{free:?}, moved {moved}"
+    );
+    let (clipped, moved) = run(0.05);
+    assert_eq!(
+        clipped.grad_norm, free.grad_norm,
+        "the norm before the clip is reported"
+    );
+    assert!((moved / 0.05 - 1.0).abs() < 1e-2, "moved {moved}");
+}
+
+#[test]
+fn the_first_update_moves_a_weight_by_the_learning_rate_against_its_gradient() {
+    // AdamW with its usual eps: the first step is lr · sign(g) wherever |g| is far above eps.
+    let trial = taught("tamtrl", &[]);
+    let ids: Vec<u32> = (3..13).collect();
+    let context = || context(&ids[..7], &ids[7..]);
+    let (_, by_gradient) = updated(&trial.policy, &plain(&trial.rl), context(), &[1.0; 3]);
+    let adamw = Optimizer {
+        lr: 0.01,
+        eps: 1e-8,
+        ..plain(&trial.rl)
+    };
+    let (update, by_adamw) = updated(&trial.policy, &adamw, context(), &[1.0; 3]);
+    assert_eq!(update.lr, 0.01);
+    let before = weights(&trial.policy);
+    let mut n_checked = 0;
+    for ((before, by_gradient), by_adamw) in before
+        .iter()
+        .zip(weights(&by_gradient))
+        .zip(weights(&by_adamw))
+    {
+        let gradient = before - by_gradient;
+        if 1e-3 < gradient.abs() {
+            n_checked += 1;
+            let moved = before - by_adamw;
+            assert!(
+                (moved - 0.01 * gradient.signum()).abs() < 1e-4,
+                "{gradient} moved {moved}"
+            );
+        }
+    }
+    assert!(100 < n_checked, "{n_checked}");
+}
+
+#[test]
+fn an_update_without_a_gradient_moves_nothing_and_the_schedule_goes_on() {
+    let trial = taught("tamtrl", &[]);
+    let optimizer = Optimizer {
+        lr: 8.0,
+        warmup_steps: 2,
+        weight_decay: 0.5,
+        ..trial.rl.optimizer
+    };
+    let mut policy = trial.policy.clone();
+    let mut updater = Updater::new(&optimizer, 4);
+    assert_eq!(
+        updater.update(&mut policy),
+        Update {
+            lr: 4.0,
+            grad_norm: 0.0
+        }
+    );
+    assert_eq!(
+        updater.update(&mut policy),
+        Update {
+            lr: 8.0,
+            grad_norm: 0.0
+        }
+    );
+    assert_eq!(weights(&policy), weights(&trial.policy));
+}

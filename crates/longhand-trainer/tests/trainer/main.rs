@@ -1,0 +1,13 @@
+//! The trainer through real policies of a few thousand parameters.
+
+mod degenerate;
+mod first_update;
+mod fixture;
+mod gradients;
+mod invariance;
+mod measurements;
+mod refusals;
+mod repeatability;
+mod stages;
+mod teacher;
+mod warm_start;

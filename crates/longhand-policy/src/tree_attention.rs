@@ -96,7 +96,7 @@ pub(crate) fn attend<B: Backend>(
         .reshape([groups, suffixes, positions, n_kv_heads, per_kv, head_dim])
         .permute([0, 3, 1, 4, 2, 5])
         .reshape([batch, rows, head_dim]);
-    let own_scores = q.clone().matmul(own_k.swap_dims(1, 2)) + own_mask;
+    let own_scores = masked(q.clone().matmul(own_k.swap_dims(1, 2)), own_mask);
 
     let attended = match prefix {
         None => softmax(own_scores, 2).matmul(own_v),
@@ -129,6 +129,17 @@ pub(crate) fn attend<B: Backend>(
         .reshape([groups, n_kv_heads, suffixes, per_kv, positions, head_dim])
         .permute([0, 2, 4, 1, 3, 5])
         .reshape([grid.n_tokens(), n_heads * head_dim])
+}
+
+/// Adds a mask that is the same for all of the batch (`[1, rows, columns]`) or given for each of it. A shared
+/// one is added as one long row: over three dimensions the CPU backend would walk element by element.
+fn masked<B: Backend>(scores: Tensor<B, 3>, mask: Tensor<B, 3>) -> Tensor<B, 3> {
+    let [batch, rows, columns] = scores.dims();
+    if mask.dims()[0] == batch {
+        return scores + mask;
+    }
+    let flat = scores.reshape([batch, rows * columns]) + mask.reshape([1, rows * columns]);
+    flat.reshape([batch, rows, columns])
 }
 
 /// A causal mask `[1, heads_per_kv * positions, positions]`.

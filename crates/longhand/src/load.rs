@@ -115,7 +115,9 @@ impl Loaded {
                 let encode = |encode: &dyn Fn(&str) -> Vec<u32>| templates.compile(encode);
                 let compiled = policy_encode(self.policy.tokenizer(), encode)?;
                 let (question, memory) = (limits.max_question_tokens, limits.max_memory_tokens);
-                let others = compiled.read.filled_length(question, 0, memory) + memory;
+                // The first turn shows what stands for an empty memory.
+                let shown = memory.max(compiled.empty_memory.len());
+                let others = compiled.read.filled_length(question, 0, shown) + memory;
                 ChunkOptions {
                     chunk_size: window.saturating_sub(others).max(1),
                     overlap: 0,

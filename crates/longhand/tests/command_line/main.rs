@@ -1,0 +1,11 @@
+//! The program as a user meets it: what it prints, what it leaves behind, and its exit code.
+
+mod compute;
+mod data;
+mod evaluate;
+mod fixture;
+mod models;
+mod read;
+mod streams;
+mod train;
+mod usage;

@@ -43,7 +43,7 @@ impl Updater {
             .init();
         Self {
             adamw,
-            settings: settings.clone(),
+            settings: *settings,
             n_updates,
             done: 0,
             accumulator: GradientsAccumulator::new(),

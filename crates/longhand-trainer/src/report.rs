@@ -177,8 +177,8 @@ impl StepReport {
             live_groups: ratio(collection.n_live as f64, collection.n_groups),
             n_groups: collection.n_groups,
             n_trained_groups: collection.n_trained_groups,
-            approx_kl: metrics().last().map_or(0.0, Metrics::approx_kl),
-            ref_kl: metrics().last().and_then(Metrics::ref_kl),
+            approx_kl: metrics().next_back().map_or(0.0, Metrics::approx_kl),
+            ref_kl: metrics().next_back().and_then(Metrics::ref_kl),
             entropy: mean(
                 turns().flat_map(|turn| turn.rollout_logprobs.iter().map(|lp| -f64::from(*lp))),
             ),

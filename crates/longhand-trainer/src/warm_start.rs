@@ -279,6 +279,40 @@ mod tests {
     }
 
     #[test]
+    fn answers_weigh_as_much_as_they_are_told_to() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/smoke/tamtrl.toml");
+        let experiment = Experiment::load(&path, &[]).unwrap();
+        let policy = open_policy(&experiment, &Device::default()).unwrap();
+        let bench = Workbench::new(&experiment, &policy).unwrap();
+        let Stage::WarmStart(settings) = &experiment.stages[0] else {
+            panic!("{:?}", experiment.stages);
+        };
+        let moved = |answer_weight: f64| -> Vec<f32> {
+            let mut settings = settings.clone();
+            settings.answer_weight = answer_weight;
+            // AdamW's first update is then the gradient, but for a share of |gradient| / 1000.
+            settings.optimizer.lr = 1e3;
+            settings.optimizer.eps = 1e3;
+            settings.optimizer.max_grad_norm = 1e9;
+            settings.optimizer.warmup_steps = 0;
+            let mut policy = policy.clone();
+            WarmStarter::new(&settings, &bench, experiment.seed, 0)
+                .step(&mut policy, 0)
+                .unwrap();
+            let named = policy.named_weights();
+            named.into_iter().flat_map(|(_, values)| values).collect()
+        };
+        let (without, half, with) = (moved(0.0), moved(0.5), moved(1.0));
+        let mut largest = 0.0_f32;
+        for ((without, half), with) in without.iter().zip(half).zip(with) {
+            largest = largest.max((without - with).abs());
+            let expected = (without + with) / 2.0;
+            assert!((half - expected).abs() < 1e-3, "{half}, not {expected}");
+        }
+        assert!(0.1 < largest, "answers have a gradient: {largest}");
+    }
+
+    #[test]
     fn updates_and_stages_teach_from_different_problems() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/smoke/tamtrl.toml");
         let experiment = Experiment::load(&path, &[]).unwrap();

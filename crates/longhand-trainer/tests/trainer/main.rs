@@ -6,6 +6,7 @@ mod fixture;
 mod gradients;
 mod invariance;
 mod measurements;
+mod reference;
 mod refusals;
 mod repeatability;
 mod stages;

@@ -72,7 +72,12 @@ impl<'a> Decoding<'a> {
             grid,
             heads,
             prefix: prefix_keys,
-            cache: (0..config.n_layers).map(|_| (empty(), empty())).collect(),
+            cache: (0..config.n_layers)
+                .map(|_| LayerCache {
+                    k: empty(),
+                    v: empty(),
+                })
+                .collect(),
             filled: 0,
             mask: left_padded_mask(&starts, n_given, grid, heads, device),
         };
@@ -81,7 +86,7 @@ impl<'a> Decoding<'a> {
             starts,
             attention,
             finished: Vec::new(),
-            device: device.clone(),
+            device: Device::clone(device),
         }
     }
 
@@ -276,9 +281,16 @@ struct CachedAttention {
     grid: SuffixGrid,
     heads: Heads,
     prefix: Vec<PrefixKeys<Backend>>,
-    cache: Vec<(Option<Tensor<Backend, 3>>, Option<Tensor<Backend, 3>>)>,
+    cache: Vec<LayerCache>,
     filled: usize,
     mask: Tensor<Backend, 3>,
+}
+
+/// Keys and values of one layer, each `[groups * kv_heads * suffixes, capacity, head_dim]`; none only
+/// while one is being written to.
+struct LayerCache {
+    k: Option<Tensor<Backend, 3>>,
+    v: Option<Tensor<Backend, 3>>,
 }
 
 impl CachedAttention {
@@ -303,7 +315,7 @@ impl CachedAttention {
                 .map(|padding| padding.select(0, of_prefix.clone()));
         }
         let of_suffix = rows(kv_heads * self.grid.suffixes);
-        for (k, v) in &mut self.cache {
+        for LayerCache { k, v } in &mut self.cache {
             *k = k.take().map(|k| k.select(0, of_suffix.clone()));
             *v = v.take().map(|v| v.select(0, of_suffix.clone()));
         }
@@ -320,9 +332,9 @@ impl Attention<Backend> for CachedAttention {
         v: Tensor<Backend, 3>,
     ) -> Tensor<Backend, 2> {
         let (grid, heads, filled) = (self.grid, self.heads, self.filled);
-        let (k_cache, v_cache) = &mut self.cache[layer];
-        let k = append(k_cache, keys_by_suffix(k, grid, heads), filled);
-        let v = append(v_cache, keys_by_suffix(v, grid, heads), filled);
+        let cache = &mut self.cache[layer];
+        let k = append(&mut cache.k, keys_by_suffix(k, grid, heads), filled);
+        let v = append(&mut cache.v, keys_by_suffix(v, grid, heads), filled);
         attend(
             q,
             k,

@@ -121,7 +121,7 @@ impl Backward<Backend, 2> for ChunkedLogprobs {
         let mut start = 0;
         for (hidden, targets) in chunks(hidden, targets, head.dims()[1]) {
             let [n, _] = hidden.dims();
-            let grad = grad.clone().slice([start..start + n]).reshape([n, 1]);
+            let grad = grad.clone().narrow(0, start, n).reshape([n, 1]);
             start += n;
             let probabilities = softmax(
                 hidden.clone().matmul(head.clone()).div_scalar(temperature),
@@ -163,7 +163,7 @@ fn chunks(
         let end = n_targets.min(start + chunk);
         (
             hidden.clone().slice([start..end, 0..width]),
-            targets.clone().slice([start..end]),
+            targets.clone().narrow(0, start, end - start),
         )
     })
 }

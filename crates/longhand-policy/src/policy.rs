@@ -129,7 +129,7 @@ impl Policy {
             config,
             tokenizer,
             model,
-            device: device.clone(),
+            device: Device::clone(device),
         })
     }
 
@@ -185,7 +185,7 @@ impl Policy {
             self.config.clone(),
             self.model.valid(),
             self.tokenizer.n_ids(),
-            self.device.clone(),
+            Device::clone(&self.device),
         )
     }
 

@@ -74,7 +74,7 @@ fn a_request_alone_gives_what_it_gives_in_a_batch() {
         assert_eq!(alone[0].ids, expected.ids);
         assert!(fixture::max_difference(&alone[0].logprobs, &expected.logprobs) < 1e-5);
     }
-    let mut reversed = requests.clone();
+    let mut reversed = requests;
     reversed.reverse();
     let mut backwards = generate(&policy, &reversed, SAMPLING);
     backwards.reverse();

@@ -64,10 +64,10 @@ pub(crate) fn log_softmax_after_each(
         );
         for (position, x) in stream.iter_mut().enumerate() {
             let mut attended = Vec::new();
-            for head in 0..heads {
+            for (head, query) in q[position].iter().enumerate() {
                 let kv = head / (heads / kv_heads);
                 let scores: Vec<f64> = (0..=position)
-                    .map(|p| dot(&q[position][head], &k[p][kv]) / (width as f64).sqrt())
+                    .map(|p| dot(query, &k[p][kv]) / (width as f64).sqrt())
                     .collect();
                 let shares: Vec<f64> = log_softmax(&scores).iter().map(|s| s.exp()).collect();
                 attended.extend(

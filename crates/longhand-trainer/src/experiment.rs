@@ -247,7 +247,9 @@ impl Session<'_> {
             let tokenizer = policy.tokenizer();
             let records = transcripts("rl", step, &output.scored, &output.credited, tokenizer)?;
             self.run.write_transcripts("rl", step as u64, &records)?;
-            last = records.into_iter().next();
+            // One that solved its problem tells more; the first one where none did.
+            let solved = records.iter().position(|record| 1.0 <= record.outcome);
+            last = records.into_iter().nth(solved.unwrap_or(0));
 
             self.rl_steps += 1;
             let n_steps = self.rl_steps;

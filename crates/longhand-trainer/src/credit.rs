@@ -373,6 +373,17 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_penalty_for_length_does_not_make_equal_outcomes_differ() {
+        let mut scored = [scored_group(&[&[1, 1], &[1, 1]], &[1.0, 1.0], &[])];
+        scored[0].rewards = vec![1.0, 0.5];
+        assert!(is_live_group(&scored[0], &MEMAGENT));
+        let kept = credit_turns(&scored, &MEMAGENT, false);
+        assert_eq!(advantages(&kept)[0][0], [Some(0.25); 2]);
+        let skipped = credit_turns(&scored, &MEMAGENT, true);
+        assert_eq!(advantages(&skipped), [[[Some(0.0); 2]; 2]]);
+    }
+
     /// Groups of one shape each: `[group]` of outcomes and of teacher scores `[attempt][read turn]`.
     fn batches() -> impl Strategy<Value = Vec<ScoredGroup>> {
         let attempt = (0_u8..3, proptest::collection::vec(0.0..1.0_f64, 0..4));

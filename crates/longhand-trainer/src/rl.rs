@@ -358,13 +358,14 @@ fn mini_batches<'a>(
 mod tests {
     use std::path::Path;
 
-    use longhand_config::{Experiment, Optimizer, Stage};
+    use longhand_config::{Experiment, Optimizer, Stage, Unit};
+    use longhand_objective::Aggregation;
     use longhand_policy::Device;
 
     use super::*;
     use crate::{
-        experiment::open_policy, scripted::scored_group, warm_start::WarmStarter,
-        workbench::Workbench,
+        credit::TurnCredit, experiment::open_policy, scripted::scored_group,
+        warm_start::WarmStarter, workbench::Workbench,
     };
 
     /// The first RL stage of a smoke run behind its warm start.
@@ -484,6 +485,71 @@ mod tests {
                 "{name}: {}",
                 largest(&one, &other)
             );
+        }
+    }
+
+    /// Every turn of two tokens or more becomes two: the first token, then the rest behind it.
+    fn split_turns(scored: &[ScoredGroup]) -> Vec<ScoredGroup> {
+        let mut scored = scored.to_vec();
+        for scored in &mut scored {
+            for trajectory in &mut scored.group.trajectories {
+                let turns = std::mem::take(&mut trajectory.turns);
+                for turn in turns {
+                    if turn.completion.len() < 2 {
+                        trajectory.turns.push(turn);
+                        continue;
+                    }
+                    let (mut first, mut rest) = (turn.clone(), turn);
+                    first.completion.truncate(1);
+                    first.rollout_logprobs.truncate(1);
+                    rest.prompt.push(rest.completion.remove(0));
+                    rest.rollout_logprobs.remove(0);
+                    trajectory.turns.extend([first, rest]);
+                }
+            }
+        }
+        scored
+    }
+
+    #[test]
+    fn splitting_attempts_into_more_turns_changes_no_advantage_and_the_gradient_by_rounding_only() {
+        let (experiment, bench, policy, mut rl) = after_warm_start("memagent.toml");
+        plain_gradient(&mut rl);
+        rl.objective.unit = Unit::Trajectory;
+        rl.objective.norm_length = Some(9.0);
+        for aggregation in [
+            Aggregation::TokenMean,
+            Aggregation::SeqMeanTokenMean,
+            Aggregation::SeqMeanTokenSum,
+            Aggregation::SeqMeanTokenSumNorm,
+        ] {
+            rl.objective.aggregation = aggregation;
+            let new = || {
+                let tokens = experiment.data.train_tokens;
+                Learner::new(&rl, &bench, &policy, experiment.seed, tokens)
+            };
+            let (scored, _) = new()
+                .collect_scored(&policy, 0, &mut Seconds::default())
+                .unwrap();
+            let run = |scored: &[ScoredGroup]| {
+                let mut policy = policy.clone();
+                let credited = credit_turns(scored, &rl.credit, false);
+                let batch = pack(scored, &credited, &rl.objective, true);
+                let report = new().update(&mut policy, scored, &batch, 0).unwrap();
+                let of_attempt = |turns: &Vec<TurnCredit>| turns[0].advantage;
+                let advantages: Vec<_> = credited.turns.iter().flatten().map(of_attempt).collect();
+                (advantages, weights(&policy), report.n_rows)
+            };
+            let (whole, split) = (run(&scored), run(&split_turns(&scored)));
+            assert_eq!(whole.0, split.0, "{aggregation:?}");
+            assert!(whole.2 < split.2, "something was split");
+            let largest = |a: &[f32], b: &[f32]| {
+                let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+                differences.fold(0.0, f32::max)
+            };
+            assert!(1e-2 < largest(&weights(&policy), &whole.1), "a gradient");
+            let difference = largest(&whole.1, &split.1);
+            assert!(difference < 1e-4, "{aggregation:?}: {difference}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the gradient falls on, how it is clipped, and what an update leaves alone.
 
-use longhand_config::{Optimizer, Rl};
+use longhand_config::{Optimizer, Rl, Unit};
+use longhand_objective::Aggregation;
 use longhand_policy::Policy;
 use longhand_rollout::{PrefixGroup, Suffix};
 use longhand_trainer::{Update, Updater};
@@ -181,4 +182,69 @@ fn an_update_without_a_gradient_moves_nothing_and_the_schedule_goes_on() {
         }
     );
     assert_eq!(weights(&policy), weights(&trial.policy));
+}
+
+#[test]
+fn the_loss_of_the_first_update_is_minus_the_weighted_sum_of_advantages() {
+    // Where every ratio is 1, a token's clipped loss is minus its advantage; the weights are written out
+    // here from the names of the aggregations.
+    let trial = taught("tamtrl", &[]);
+    for unit in [Unit::Context, Unit::Trajectory] {
+        for aggregation in [
+            Aggregation::TokenMean,
+            Aggregation::SeqMeanTokenMean,
+            Aggregation::SeqMeanTokenSum,
+            Aggregation::SeqMeanTokenSumNorm,
+        ] {
+            let mut rl = trial.rl.clone();
+            rl.mini_batches = 1;
+            rl.micro_batch_tokens = 100;
+            rl.objective.aggregation = aggregation;
+            rl.objective.unit = unit;
+            rl.objective.norm_length = Some(9.0);
+            let (output, _) = trial.first_step(&rl);
+
+            // [unit][turn] of sampled tokens and advantage.
+            let mut units: Vec<Vec<(f64, f64)>> = Vec::new();
+            for (scored, attempts) in output.scored.iter().zip(&output.credited.turns) {
+                for (trajectory, credits) in scored.group.trajectories.iter().zip(attempts) {
+                    let lengths = trajectory
+                        .turns
+                        .iter()
+                        .map(|turn| turn.completion.len() as f64);
+                    let advantages = credits.iter().map(|credit| credit.advantage.unwrap());
+                    let turns: Vec<(f64, f64)> = lengths.zip(advantages).collect();
+                    match unit {
+                        Unit::Context => units.extend(turns.into_iter().map(|turn| vec![turn])),
+                        Unit::Trajectory => units.push(turns),
+                    }
+                }
+            }
+            let n_tokens: f64 = units.iter().flatten().map(|(n, _)| n).sum();
+            let n_units = units.len() as f64;
+            let of_unit = |turns: &Vec<(f64, f64)>| {
+                let n: f64 = turns.iter().map(|(n, _)| n).sum();
+                let sum: f64 = turns.iter().map(|(n, advantage)| n * advantage).sum();
+                match aggregation {
+                    Aggregation::TokenMean => sum / n_tokens,
+                    Aggregation::SeqMeanTokenMean => sum / n / n_units,
+                    Aggregation::SeqMeanTokenSum => sum / n_units,
+                    Aggregation::SeqMeanTokenSumNorm => sum / 9.0,
+                }
+            };
+            let expected = -units.iter().map(of_unit).sum::<f64>();
+            let found = output.report.loss;
+            assert!(
+                (found - expected).abs() < 1e-5,
+                "{aggregation:?} {unit:?}: {found}, not {expected}"
+            );
+            // The pool's mean over turns is 0, and that aggregation takes just this mean.
+            let cancels = (aggregation, unit) == (Aggregation::SeqMeanTokenMean, Unit::Context);
+            assert_eq!(
+                1e-3 < expected.abs(),
+                !cancels,
+                "{aggregation:?} {unit:?}: {expected}"
+            );
+        }
+    }
 }

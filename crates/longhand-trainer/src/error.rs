@@ -47,8 +47,24 @@ pub enum TrainError {
         /// `max_position_embeddings` of the model.
         window: usize,
     },
+    /// One turn may be too long for a micro-batch.
+    #[error(
+        "a turn may take {needed} tokens, micro_batch_tokens = {micro_batch_tokens} of stage \
+         {stage_idx} holds fewer: raise it, or lower chunk_size under [reader]"
+    )]
+    MicroBatch {
+        /// Tokens of the longest turn.
+        needed: usize,
+        /// The budget.
+        micro_batch_tokens: usize,
+        /// Index of the stage.
+        stage_idx: usize,
+    },
     /// The source has fewer problems than are asked for.
-    #[error("the {split} split has {available} problems, {needed} are asked for at a time")]
+    #[error(
+        "the {split} split has {available} problems, {needed} are asked for at a time: lower \
+         eval.n_documents (--documents) or problems_per_step, or give a larger file"
+    )]
     TooFewProblems {
         /// Which split.
         split: String,

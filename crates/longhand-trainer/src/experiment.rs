@@ -127,8 +127,21 @@ fn refuse_early(experiment: &Experiment, bench: &Workbench) -> Result<(), TrainE
     let mut needed = vec![(Split::Test, eval.n_documents)];
     let held_out = |length: &usize| (Split::Test, eval.seed, *length);
     let mut lengths: Vec<_> = eval.lengths.iter().map(held_out).collect();
-    for stage in &experiment.stages {
+    for (stage_idx, stage) in experiment.stages.iter().enumerate() {
         let train = |length: &usize| (Split::Train, experiment.seed, *length);
+        let micro_batch_tokens = match stage {
+            Stage::WarmStart(settings) => settings.micro_batch_tokens,
+            Stage::Rl(settings) => settings.micro_batch_tokens,
+        };
+        // Its last token is predicted and not run.
+        let longest = bench.longest_turn() - 1;
+        if micro_batch_tokens < longest {
+            return Err(TrainError::MicroBatch {
+                needed: longest,
+                micro_batch_tokens,
+                stage_idx,
+            });
+        }
         match stage {
             Stage::WarmStart(settings) => {
                 needed.push((Split::Train, 1));

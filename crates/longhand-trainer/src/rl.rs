@@ -94,6 +94,9 @@ impl<'a> Learner<'a> {
     ///
     /// # Errors
     /// When problems cannot be made or read, or a loss or gradient stops being finite.
+    ///
+    /// # Panics
+    /// When the stage's updates are all done: its schedule says no learning rate for more.
     pub fn step(&mut self, policy: &mut Policy, step: usize) -> Result<StepOutput, TrainError> {
         let start = Instant::now();
         let mut seconds = Seconds::default();

@@ -115,6 +115,24 @@ impl Workbench {
         self.encode(&problem)
     }
 
+    /// Tokens of the longest turn that reads or answers: prompt and reply, for a question and a memory
+    /// that fill their budgets.
+    pub fn longest_turn(&self) -> usize {
+        let ReaderSetup {
+            chunks,
+            templates,
+            limits,
+            ..
+        } = &self.setup;
+        let memory = limits.max_memory_tokens.max(templates.empty_memory.len());
+        let question = limits.max_question_tokens;
+        let read = templates
+            .read
+            .filled_length(question, chunks.chunk_size, memory);
+        let answer = templates.answer.filled_length(question, 0, memory);
+        (read + limits.max_memory_tokens).max(answer + limits.max_answer_tokens)
+    }
+
     /// Whether a split has so many problems.
     ///
     /// # Errors

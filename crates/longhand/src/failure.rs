@@ -65,7 +65,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     let is_option = |error: &TaskError| matches!(error, TaskError::BadOption { .. });
     let of_training = |error: &TrainError| match error {
         TrainError::Task(error) => is_option(error),
-        TrainError::Window { .. } => true,
+        TrainError::Window { .. } | TrainError::MicroBatch { .. } => true,
         _ => false,
     };
     error.is::<BadUsage>()

@@ -65,6 +65,24 @@ fn turns_that_fit_the_window_only_without_their_template() {
 }
 
 #[test]
+fn micro_batches_that_may_be_too_small_for_one_turn() {
+    // Marks, 8 + 18 + 4 tokens given and 4 sampled, of which the last is not run.
+    for stage in ["0", "1"] {
+        let key = |tokens: &str| format!("stage.{stage}.micro_batch_tokens={tokens}");
+        let error = refusal("tamtrl", &[&key("36")]);
+        let TrainError::MicroBatch { needed: 37, .. } = error else {
+            panic!("{error}");
+        };
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("of stage {stage} holds fewer")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn files_with_too_few_problems() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("few.jsonl");

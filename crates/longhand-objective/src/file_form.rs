@@ -12,10 +12,8 @@ use crate::{ObjectiveError, PolicyLoss};
 #[serde(deny_unknown_fields, rename = "policy loss")]
 pub(crate) struct PolicyLossTable {
     kind: Kind,
-    #[serde(default = "default_clip")]
-    clip_low: f64,
-    #[serde(default = "default_clip")]
-    clip_high: f64,
+    clip_low: Option<f64>,
+    clip_high: Option<f64>,
     // Not serde's own reading of an option, in which null means "left out".
     #[serde(
         default,
@@ -31,10 +29,6 @@ enum Kind {
     PpoClip,
     Gspo,
     Cispo,
-}
-
-fn default_clip() -> f64 {
-    PolicyLoss::DEFAULT_CLIP
 }
 
 fn given<'de, D: serde::Deserializer<'de>>(
@@ -53,6 +47,12 @@ impl TryFrom<PolicyLossTable> for PolicyLoss {
             clip_high,
             dual_clip,
         } = table;
+        let (usual_low, usual_high) = match kind {
+            Kind::Gspo => PolicyLoss::GSPO_CLIP,
+            Kind::PpoClip | Kind::Cispo => (PolicyLoss::DEFAULT_CLIP, PolicyLoss::DEFAULT_CLIP),
+        };
+        let clip_low = clip_low.unwrap_or(usual_low);
+        let clip_high = clip_high.unwrap_or(usual_high);
         let policy_loss = match kind {
             Kind::PpoClip => PolicyLoss::PpoClip {
                 clip_low,
@@ -84,8 +84,8 @@ impl From<PolicyLoss> for PolicyLossTable {
     fn from(policy_loss: PolicyLoss) -> Self {
         let table = |kind, clip_low, clip_high, dual_clip| PolicyLossTable {
             kind,
-            clip_low,
-            clip_high,
+            clip_low: Some(clip_low),
+            clip_high: Some(clip_high),
             dual_clip,
         };
         match policy_loss {

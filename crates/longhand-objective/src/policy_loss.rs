@@ -47,8 +47,11 @@ pub enum PolicyLoss {
 }
 
 impl PolicyLoss {
-    /// The bound on either side where nothing else is said.
+    /// The bound on either side where nothing else is said; GSPO has its own.
     pub const DEFAULT_CLIP: f64 = 0.2;
+    /// GSPO's lower and upper bound where nothing else is said: a sequence's ratio is a mean and moves
+    /// far less than a token's (arXiv:2507.18071).
+    pub const GSPO_CLIP: (f64, f64) = (3e-4, 4e-4);
     /// The dual clip where nothing else is said.
     pub const DEFAULT_DUAL_CLIP: f64 = 3.0;
 

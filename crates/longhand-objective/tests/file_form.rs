@@ -163,3 +163,20 @@ fn unknown_names_keys_and_options_of_others_are_refused() {
     check_refused("log_ratio_clamp = 'off'", "a number or \"none\"");
     check_refused("entropy = 1", "unknown field `entropy`");
 }
+
+#[test]
+fn bounds_that_are_left_out_are_the_usual_ones_of_their_loss() {
+    let read = |kind: &str| {
+        toml::from_str::<Objective>(&format!("policy_loss = {{ kind = '{kind}' }}"))
+            .expect("reads")
+            .policy_loss
+    };
+    assert_eq!(read("ppo-clip"), PolicyLoss::default());
+    assert_eq!(
+        read("gspo"),
+        PolicyLoss::Gspo {
+            clip_low: 3e-4,
+            clip_high: 4e-4,
+        }
+    );
+}

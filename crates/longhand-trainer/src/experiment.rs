@@ -15,7 +15,7 @@ use crate::{
     error::TrainError,
     evaluate::{EvalOptions, EvalReport, evaluate},
     from_scratch::from_scratch,
-    progress::Screen,
+    progress::Progress,
     rl::Learner,
     transcripts::transcripts,
     warm_start::WarmStarter,
@@ -80,7 +80,7 @@ pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome,
         bench: &bench,
         metrics: run.metrics_writer()?,
         run: &run,
-        screen: &Screen::new(options.progress),
+        options,
         rl_steps: 0,
         next_problem: 0,
         rewards: Vec::new(),
@@ -193,7 +193,7 @@ struct Session<'a> {
     bench: &'a Workbench,
     metrics: MetricsWriter,
     run: &'a RunDir,
-    screen: &'a Screen,
+    options: &'a TrainOptions,
     /// RL steps taken over all stages: steps, streams and files of a run are numbered through.
     rl_steps: usize,
     /// The training problem that the next RL stage begins with.
@@ -213,8 +213,7 @@ impl Session<'_> {
     ) -> Result<(), TrainError> {
         let mut starter =
             WarmStarter::new(settings, self.bench, self.experiment.seed, stage_idx as u32);
-        let screen = self.screen;
-        let progress = screen.start("warm-start", settings.steps);
+        let progress = Progress::new(self.options.progress, "warm-start", settings.steps);
         for step in 0..settings.steps {
             let report = starter.step(policy, step)?;
             self.metrics.append(&report)?;
@@ -251,8 +250,7 @@ impl Session<'_> {
         let train_tokens = experiment.data.train_tokens;
         let mut learner = Learner::new(settings, self.bench, policy, experiment.seed, train_tokens)
             .from_problem(self.next_problem);
-        let screen = self.screen;
-        let progress = screen.start("rl", settings.steps);
+        let progress = Progress::new(self.options.progress, "rl", settings.steps);
         let mut last = None;
         for step_idx in 0..settings.steps {
             let step = self.rl_steps;
@@ -347,13 +345,13 @@ impl Session<'_> {
             split: Split::Test,
             chunks: self.experiment.reader.evaluation_chunks(),
         };
-        let progress = self
-            .screen
-            .start("measure", eval.n_documents * lengths.len());
-        let mut before = 0;
-        let report = evaluate(policy, self.bench, lengths, &options, |length, done, n| {
-            progress.documents(before, done, length);
-            before += if done == n { n } else { 0 };
+        let progress = Progress::new(
+            self.options.progress,
+            "measure",
+            eval.n_documents * lengths.len(),
+        );
+        let report = evaluate(policy, self.bench, lengths, &options, |_length, done, n| {
+            progress.documents(done, n)
         })?;
         progress.finish();
         Ok(report)

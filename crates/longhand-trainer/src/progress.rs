@@ -5,72 +5,46 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{report::StepReport, warm_start::WarmStartReport};
 
-/// Where a run shows how far it is: bars on standard error; where that is no terminal, a line now and
-/// then; nothing at all when progress is off.
-#[derive(Debug)]
-pub(crate) struct Screen {
-    show: bool,
-    /// None without a terminal. Bars that are shown at the same time have to know of each other.
-    bars: Option<MultiProgress>,
-}
-
-/// How far one stage, or one measurement, is.
-#[derive(Debug)]
-pub(crate) struct Progress<'a> {
-    screen: &'a Screen,
+/// A bar on standard error; where that is no terminal, a line now and then; nothing at all when
+/// progress is off.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
     bar: ProgressBar,
-    stage: &'static str,
+    stage: String,
     steps: usize,
+    says_lines: bool,
 }
 
 /// Lines a stage says where there is no bar.
 const LINES_PER_STAGE: usize = 20;
 
-impl Screen {
-    pub(crate) fn new(show: bool) -> Self {
-        let has_bars = show && std::io::stderr().is_terminal();
-        Self {
-            show,
-            bars: has_bars.then(MultiProgress::new),
-        }
-    }
-
-    pub(crate) fn start(&self, stage: &'static str, steps: usize) -> Progress<'_> {
-        let bar = match &self.bars {
-            Some(bars) => bars.add(ProgressBar::new(steps as u64)),
-            None => ProgressBar::hidden(),
+impl Progress {
+    pub(crate) fn new(show: bool, stage: &str, steps: usize) -> Self {
+        let has_bar = show && std::io::stderr().is_terminal();
+        let bar = if has_bar {
+            ProgressBar::new(steps as u64)
+        } else {
+            ProgressBar::hidden()
         };
         // The template is a constant; were it wrong, the plain bar would do.
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ETA {eta} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_prefix(stage);
-        if self.bars.is_some() {
+        bar.set_prefix(stage.to_string());
+        if has_bar {
             bar.enable_steady_tick(Duration::from_millis(500));
         }
-        Progress {
-            screen: self,
+        Self {
             bar,
-            stage,
+            stage: stage.to_string(),
             steps,
+            says_lines: show && !has_bar,
         }
     }
 
-    /// Prints a line above the bars, or plainly when there are none.
-    fn say(&self, line: &str) {
-        // Nobody may be listening any more; that is no reason to stop a run.
-        let _ = match &self.bars {
-            Some(bars) => bars.println(line),
-            None if self.show => writeln!(std::io::stderr(), "{line}"),
-            None => Ok(()),
-        };
-    }
-}
-
-impl Progress<'_> {
     /// After step `step_idx` of the stage, from 0.
     pub(crate) fn rl(&self, step_idx: usize, report: &StepReport) {
         self.step(step_idx, rl_line(report));
@@ -84,25 +58,29 @@ impl Progress<'_> {
         self.step(report.step, line);
     }
 
-    /// After `done` documents of a measurement at one length and `before` at the others.
-    pub(crate) fn documents(&self, before: usize, done: usize, length: usize) {
-        self.bar.set_position((before + done) as u64);
-        self.bar
-            .set_message(format!("documents of {length} tokens"));
+    pub(crate) fn documents(&self, done: usize, n: usize) {
+        self.bar.set_message(format!("document {done}/{n}"));
     }
 
     fn step(&self, step_idx: usize, line: String) {
         let done = step_idx + 1;
-        let is_due = done.is_multiple_of((self.steps / LINES_PER_STAGE).max(1));
-        if self.screen.bars.is_none() && (is_due || done == self.steps) {
+        if self.says_lines
+            && (done.is_multiple_of((self.steps / LINES_PER_STAGE).max(1)) || done == self.steps)
+        {
             self.say(&format!("{} {done}/{}: {line}", self.stage, self.steps));
         }
         self.bar.set_position(done as u64);
         self.bar.set_message(line);
     }
 
+    /// Prints a line above the bar, or plainly when there is none.
     pub(crate) fn say(&self, line: &str) {
-        self.screen.say(line);
+        if self.says_lines {
+            // Nobody may be listening any more; that is no reason to stop a run.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        } else {
+            self.bar.println(line);
+        }
     }
 
     pub(crate) fn finish(&self) {

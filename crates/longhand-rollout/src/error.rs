@@ -133,15 +133,13 @@ pub enum RolloutError {
     },
     /// A context that fits no micro-batch.
     #[error(
-        "suffix {suffix_idx} of prefix group {group_idx} needs {n_tokens} tokens with its prefix, \
-         over token_budget = {token_budget}; raise it, or use smaller chunks"
+        "context {context_idx} needs {n_tokens} tokens, over token_budget = {token_budget}; raise \
+         it, or use smaller chunks"
     )]
     OverBudget {
-        /// Index of the group.
-        group_idx: usize,
-        /// Index of the suffix in the group.
-        suffix_idx: usize,
-        /// Tokens of prefix and suffix.
+        /// Index of the context.
+        context_idx: usize,
+        /// Tokens that are run for it.
         n_tokens: usize,
         /// The budget.
         token_budget: usize,

@@ -5,8 +5,9 @@
 //!    [`Group`] of trajectories for each problem.
 //! 3. [`StreamKey`] names the random stream of one turn, so that a rollout depends neither on the
 //!    batch it was sampled in nor on its place there, and can be replayed alone.
-//! 4. [`PrefixTree`] joins contexts that begin alike, and [`micro_batches`] cuts the result into
-//!    pieces that fit a token budget.
+//! 4. [`micro_batches`] cuts contexts to a token budget, and [`PrefixTree`] joins those of one
+//!    micro-batch along their common beginnings. [`prefix_groups`] joins them in two levels only,
+//!    for passes that pad.
 //! 5. [`expert_walk`] plays a scripted reader, whose turns a warm start learns from.
 //!
 //! Knows nothing of models, tensors, tokenizers, rewards or losses: tokens come in, tokens and
@@ -19,6 +20,7 @@ mod error;
 mod expert;
 mod generate;
 mod micro_batch;
+mod prefix_group;
 mod setup;
 mod stream;
 mod trajectory;
@@ -31,8 +33,9 @@ pub use crate::encode::{DocumentFormat, EncodedProblem, ExpertNote};
 pub use crate::error::RolloutError;
 pub use crate::expert::{Example, expert_walk};
 pub use crate::generate::{Completion, Generate, Request, Sampling};
-pub use crate::micro_batch::{MicroBatch, Piece, micro_batches, padded_tokens};
+pub use crate::micro_batch::micro_batches;
+pub use crate::prefix_group::{PrefixGroup, PrefixGroups, Suffix, prefix_groups};
 pub use crate::setup::ReaderSetup;
 pub use crate::stream::{Purpose, StreamBase, StreamKey};
 pub use crate::trajectory::{Group, Prompts, Trajectory, Turn, TurnIdx, contexts};
-pub use crate::tree::{Context, PrefixGroup, PrefixTree, Suffix};
+pub use crate::tree::{Context, PrefixTree, Segment, Target};

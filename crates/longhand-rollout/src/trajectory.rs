@@ -73,7 +73,7 @@ pub enum Prompts {
     Teacher,
 }
 
-/// The contexts of all turns, ready for [`crate::PrefixTree::new`], each with its place.
+/// The contexts of all turns, ready for [`crate::micro_batches`], each with its place.
 ///
 /// Turn `t` of every attempt at a problem is in one group, for they show the same chunk.
 pub fn contexts(groups: &[Group], prompts: Prompts) -> Vec<(TurnIdx, Context<'_>)> {

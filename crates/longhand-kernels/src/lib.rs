@@ -1,7 +1,18 @@
-//! The only home of unsafe code, behind a safe interface; so far the allocator's settings.
+//! Fast CPU kernels behind a safe interface, chosen at run time; the only home of unsafe code.
+//!
+//! A [`Cpu`] says which instructions and how many threads may be used; every kernel takes one. Results
+//! depend on the instructions, never on the number of threads or on what else is in the batch: each row of
+//! a product, and each query of an attention, is computed by the same sequence of operations whatever
+//! stands beside it.
 //!
 //! Knows nothing of models, tensors or training.
 
 mod allocator;
+mod amx;
+mod cpu;
+mod pool;
+#[expect(dead_code, reason = "its users follow")]
+mod simd;
 
 pub use allocator::{Allocator, keep_freed_memory};
+pub use cpu::{Cpu, CpuError, Isa};

@@ -1,8 +1,8 @@
 //! One attempt at one problem under way, and what it demands of a completion.
 
-use longhand_memory::Reader;
+use longhand_memory::{Ask, Reader, TeacherScope};
 
-use crate::{Completion, Request, RolloutError, StreamBase, StreamKey, Turn};
+use crate::{Completion, Request, RolloutError, StreamBase, Trajectory, Turn};
 
 /// One attempt under way.
 pub(crate) struct Attempt {
@@ -16,17 +16,63 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// The random stream of the turn that is due.
-    pub(crate) fn key(&self, streams: &StreamBase) -> StreamKey {
-        streams.key(self.problem_idx, self.attempt, self.turns.len() as u32)
+    /// What to ask for the turn that is due; `None` when the answer has been given.
+    pub(crate) fn request(&self, streams: &StreamBase) -> Option<Request> {
+        let ask = self.reader.ask()?;
+        Some(Request {
+            prompt: ask.prompt,
+            max_tokens: ask.max_tokens,
+            group: self.problem_place,
+            key: streams.key(self.problem_idx, self.attempt, self.turns.len() as u32),
+        })
+    }
+
+    /// Takes the completion of the turn that is due, and puts the turn on record.
+    ///
+    /// # Panics
+    /// When the answer has been given.
+    pub(crate) fn reply(
+        &mut self,
+        completion: Completion,
+        teacher: Option<TeacherScope>,
+    ) -> Result<(), RolloutError> {
+        // The reader was asked before, for the request; asked again, it says the same.
+        let ask = self.reader.ask();
+        let Ask {
+            kind,
+            prompt,
+            max_tokens,
+        } = ask.expect("an attempt that is replied to has a turn that is due");
+        self.check(max_tokens, &completion)?;
+        let teacher_prompt = teacher.and_then(|scope| self.reader.teacher_prompt(scope));
+        let Completion {
+            ids,
+            logprobs,
+            stop_reason,
+        } = completion;
+        let stop_reason = self.reader.reply(&ids, stop_reason);
+        self.turns.push(Turn {
+            kind,
+            prompt,
+            completion: ids,
+            rollout_logprobs: logprobs,
+            stop_reason,
+            teacher_prompt,
+        });
+        Ok(())
+    }
+
+    /// What is on record once the answer has been given.
+    pub(crate) fn into_trajectory(self) -> Trajectory {
+        Trajectory {
+            answer: self.reader.answer().unwrap_or_default().to_vec(),
+            dropped_tokens: self.reader.dropped_tokens(),
+            turns: self.turns,
+        }
     }
 
     /// Whether a completion is what [`crate::Generate`] promises for the turn that is due.
-    pub(crate) fn check(
-        &self,
-        request: &Request,
-        completion: &Completion,
-    ) -> Result<(), RolloutError> {
+    fn check(&self, max_tokens: usize, completion: &Completion) -> Result<(), RolloutError> {
         let Completion {
             ids,
             logprobs,
@@ -39,12 +85,8 @@ impl Attempt {
                 ids.len(),
                 logprobs.len()
             )
-        } else if request.max_tokens < ids.len() {
-            format!(
-                "has {} tokens, {} were asked for",
-                ids.len(),
-                request.max_tokens
-            )
+        } else if max_tokens < ids.len() {
+            format!("has {} tokens, {max_tokens} were asked for", ids.len())
         } else if let Some(at) = logprobs.iter().position(|logprob| !logprob.is_finite()) {
             format!("has the log-probability {} at token {at}", logprobs[at])
         } else if let Some(at) = ids.iter().position(is_end).filter(|at| at + 1 < ids.len()) {

@@ -1,14 +1,15 @@
-//! Many readers side by side, one generator: all attempts at all problems advance turn by turn.
+//! Many readers side by side, one generator: each asks for its next turn when its last one is done.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use longhand_memory::{Ask, TeacherScope};
+use longhand_memory::TeacherScope;
 
 use crate::attempt::Attempt;
 use crate::{
     Completion, EncodedProblem, Generate, Group, ReaderSetup, Request, RolloutError, Sampling,
-    StreamBase, Trajectory, Turn,
+    StreamBase,
 };
 
 /// How to collect.
@@ -20,7 +21,7 @@ pub struct CollectOptions {
     pub sampling: Sampling,
     /// The random streams to draw from.
     pub streams: StreamBase,
-    /// Most requests in one call of the generator; at least 1. It changes no rollout.
+    /// Most requests that are open at a time; at least 1. It changes no rollout.
     pub max_batch: usize,
     /// Which teacher prompts to record at the turns that read, if any.
     pub teacher: Option<TeacherScope>,
@@ -30,17 +31,18 @@ pub struct CollectOptions {
 ///
 /// `problems` are pairs of the problem's index in its source, which names its random streams, and
 /// the problem. The groups come in the same order. A rollout depends on its stream, its problem,
-/// the generator's weights and the sampling settings; not on `max_batch`, the other problems or
-/// their order.
+/// the generator's weights and the sampling settings; not on `max_batch`, the other problems,
+/// their order, or the order in which requests finish.
 ///
-/// All attempts take a turn before any takes its next. A call may mix readers that read with
-/// readers of shorter documents that already answer; requests of one problem are side by side and
-/// name the same [`Request::group`], its place in `problems`.
+/// Attempts begin problem by problem, `max_batch` of them at first. Whenever a turn is done, the
+/// attempt's next turn is asked for at once; when an attempt has answered, the next one begins in
+/// its place. So readers that read may be mixed with readers that already answer. Requests of one
+/// problem name the same [`Request::group`], its place in `problems`.
 ///
 /// # Errors
 /// Settings and problems that cannot be read are refused before anything is sampled. Later, the
 /// generator's own error, or a completion that breaks its promise: another number of completions,
-/// log-probabilities that do not match the ids or are not finite, more tokens than asked for, or
+/// one for a request that is not open, log-probabilities that do not match the ids or are not finite, more tokens than asked for, or
 /// tokens after an end token.
 pub fn collect<G: Generate + ?Sized>(
     generator: &mut G,
@@ -48,37 +50,104 @@ pub fn collect<G: Generate + ?Sized>(
     setup: &ReaderSetup,
     options: &CollectOptions,
 ) -> Result<Vec<Group>, RolloutError> {
-    let mut attempts = start(problems, setup, options)?;
-    loop {
-        let mut reading: Vec<&mut Attempt> = attempts
-            .iter_mut()
-            .filter(|attempt| attempt.reader.turn_kind().is_some())
-            .collect();
-        if reading.is_empty() {
-            break;
+    let mut rollouts = Rollouts {
+        attempts: start(problems, setup, options)?,
+        options,
+        n_begun: 0,
+        n_requests: 0,
+        open: HashMap::new(),
+    };
+    let first = (0..options.max_batch).map_while(|_| rollouts.begin_next());
+    let first = first.collect();
+    let mut broken_promise = None;
+    let mut on_finished = |request_idx, completion| match rollouts.reply(request_idx, completion) {
+        Ok(next) => ControlFlow::Continue(next.into_iter().collect()),
+        Err(error) => {
+            broken_promise.get_or_insert(error);
+            ControlFlow::Break(())
         }
-        for batch in reading.chunks_mut(options.max_batch) {
-            take_turn(generator, batch, options)?;
+    };
+    let served = generator.serve(first, &options.sampling, &mut on_finished);
+    if let Some(error) = broken_promise {
+        return Err(error);
+    }
+    served?;
+    rollouts.into_groups(problems)
+}
+
+/// All attempts, and which of them wait for a completion.
+struct Rollouts<'a> {
+    /// Problem by problem.
+    attempts: Vec<Attempt>,
+    options: &'a CollectOptions,
+    /// Attempts that have been asked for their first turn: as many at the head of the list.
+    n_begun: usize,
+    /// Requests handed in; the next one has this number.
+    n_requests: usize,
+    /// The attempt of each open request, by the request's number.
+    open: HashMap<usize, usize>,
+}
+
+impl Rollouts<'_> {
+    /// The first request of the next attempt, if there is one left.
+    fn begin_next(&mut self) -> Option<Request> {
+        while self.n_begun < self.attempts.len() {
+            self.n_begun += 1;
+            let request = self.request(self.n_begun - 1);
+            if request.is_some() {
+                return request;
+            }
         }
+        None
     }
 
-    let mut groups: Vec<Group> = problems
-        .iter()
-        .map(|(problem_idx, problem)| Group {
-            problem_idx: *problem_idx,
-            problem: Arc::clone(problem),
-            trajectories: Vec::with_capacity(options.group_size),
-        })
-        .collect();
-    for attempt in attempts {
-        let trajectory = Trajectory {
-            answer: attempt.reader.answer().unwrap_or_default().to_vec(),
-            dropped_tokens: attempt.reader.dropped_tokens(),
-            turns: attempt.turns,
-        };
-        groups[attempt.problem_place].trajectories.push(trajectory);
+    /// The next request of an attempt, which is open from now on; `None` when it has answered.
+    fn request(&mut self, attempt_idx: usize) -> Option<Request> {
+        let request = self.attempts[attempt_idx].request(&self.options.streams)?;
+        self.open.insert(self.n_requests, attempt_idx);
+        self.n_requests += 1;
+        Some(request)
     }
-    Ok(groups)
+
+    /// Takes a completion, and says what to ask in its place.
+    fn reply(
+        &mut self,
+        request_idx: usize,
+        completion: Completion,
+    ) -> Result<Option<Request>, RolloutError> {
+        let Some(attempt_idx) = self.open.remove(&request_idx) else {
+            return Err(RolloutError::NotOpen { request_idx });
+        };
+        self.attempts[attempt_idx].reply(completion, self.options.teacher)?;
+        let next_turn = self.request(attempt_idx);
+        Ok(next_turn.or_else(|| self.begin_next()))
+    }
+
+    /// What is on record, refused while a request is open.
+    fn into_groups(
+        self,
+        problems: &[(u64, Arc<EncodedProblem>)],
+    ) -> Result<Vec<Group>, RolloutError> {
+        if !self.open.is_empty() {
+            return Err(RolloutError::CompletionCount {
+                n_requests: self.n_requests,
+                n_completions: self.n_requests - self.open.len(),
+            });
+        }
+        let mut groups: Vec<Group> = problems
+            .iter()
+            .map(|(problem_idx, problem)| Group {
+                problem_idx: *problem_idx,
+                problem: Arc::clone(problem),
+                trajectories: Vec::with_capacity(self.options.group_size),
+            })
+            .collect();
+        for attempt in self.attempts {
+            let place = attempt.problem_place;
+            groups[place].trajectories.push(attempt.into_trajectory());
+        }
+        Ok(groups)
+    }
 }
 
 /// Every attempt at its first turn, problem by problem; all that can be refused is refused here.
@@ -125,66 +194,6 @@ fn start(
     Ok(attempts)
 }
 
-/// One turn of each attempt in the batch, in one call of the generator.
-fn take_turn<G: Generate + ?Sized>(
-    generator: &mut G,
-    batch: &mut [&mut Attempt],
-    options: &CollectOptions,
-) -> Result<(), RolloutError> {
-    let (mut kinds, mut requests) = (Vec::new(), Vec::new());
-    for attempt in batch.iter() {
-        let Some(Ask {
-            kind,
-            prompt,
-            max_tokens,
-        }) = attempt.reader.ask()
-        else {
-            continue;
-        };
-        kinds.push(kind);
-        let group = attempt.problem_place;
-        requests.push(Request {
-            prompt,
-            max_tokens,
-            group,
-            key: attempt.key(&options.streams),
-        });
-    }
-    let completions = generator
-        .generate(&requests, &options.sampling)
-        .map_err(|source| RolloutError::Generate {
-            source: Box::new(source),
-        })?;
-    if completions.len() != requests.len() {
-        return Err(RolloutError::CompletionCount {
-            n_requests: requests.len(),
-            n_completions: completions.len(),
-        });
-    }
-    let replies = kinds.into_iter().zip(requests).zip(completions);
-    for (attempt, ((kind, request), completion)) in batch.iter_mut().zip(replies) {
-        attempt.check(&request, &completion)?;
-        let teacher_prompt = options
-            .teacher
-            .and_then(|scope| attempt.reader.teacher_prompt(scope));
-        let Completion {
-            ids,
-            logprobs,
-            stop_reason,
-        } = completion;
-        let stop_reason = attempt.reader.reply(&ids, stop_reason);
-        attempt.turns.push(Turn {
-            kind,
-            prompt: request.prompt,
-            completion: ids,
-            rollout_logprobs: logprobs,
-            stop_reason,
-            teacher_prompt,
-        });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -193,10 +202,11 @@ mod tests {
         ChunkOptions, Document, ReaderLimits, StopReason, TemplatesText, TurnKind,
     };
     use proptest::prelude::*;
-    use rand_chacha::rand_core::Rng;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
 
     use super::*;
-    use crate::{Purpose, StreamKey};
+    use crate::{Purpose, ServeError, StreamKey};
 
     const END: u32 = 0;
     const Q: u32 = 1000;
@@ -342,6 +352,29 @@ mod tests {
         assert_eq!(kinds, [read(0), read(1), TurnKind::Answer]);
         assert_eq!(groups[1].trajectories[0].turns.len(), 1);
         assert_eq!(groups[1].trajectories[0].answer, [7]);
+    }
+
+    #[test]
+    fn an_attempt_keeps_its_place_until_it_has_answered_and_the_next_one_takes_it() {
+        let mut calls = Vec::new();
+        let mut generator = |requests: &[Request], sampling: &Sampling| {
+            let seen = |request: &Request| (request.group, request.key.attempt, request.key.turn);
+            calls.push(requests.iter().map(seen).collect::<Vec<_>>());
+            scripted(requests, sampling)
+        };
+        // Three turns an attempt, one, and two.
+        let problems = [problem(5, 4), problem(2, 0), problem(9, 1)];
+        collect(&mut generator, &problems, &setup(), &options(2, 3)).unwrap();
+        assert_eq!(
+            calls,
+            [
+                vec![(0, 0, 0), (0, 1, 0), (1, 0, 0)],
+                vec![(0, 0, 1), (0, 1, 1), (1, 1, 0)],
+                vec![(0, 0, 2), (0, 1, 2), (2, 0, 0)],
+                vec![(2, 1, 0), (2, 0, 1)],
+                vec![(2, 1, 1)],
+            ]
+        );
     }
 
     #[test]
@@ -531,7 +564,120 @@ mod tests {
         assert_eq!(error.to_string(), "cannot generate: no device");
     }
 
+    /// Serves by hand: the requests, and what to report of them.
+    struct ByHand<F>(F);
+
+    type OnFinished<'a> = dyn FnMut(usize, Completion) -> ControlFlow<(), Vec<Request>> + 'a;
+
+    impl<F> Generate for ByHand<F>
+    where
+        F: FnMut(Vec<Request>, &mut OnFinished<'_>),
+    {
+        type Error = Infallible;
+
+        fn generate(&mut self, _: &[Request], _: &Sampling) -> Result<Vec<Completion>, Infallible> {
+            unreachable!("requests are served")
+        }
+
+        fn serve(
+            &mut self,
+            first: Vec<Request>,
+            _: &Sampling,
+            on_finished: &mut OnFinished<'_>,
+        ) -> Result<(), ServeError<Infallible>> {
+            (self.0)(first, on_finished);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn answers_to_what_is_not_open_and_answers_left_out_are_errors() {
+        let text = |serve: fn(Vec<Request>, &mut OnFinished<'_>)| {
+            collect(
+                &mut ByHand(serve),
+                &[problem(0, 3)],
+                &setup(),
+                &options(2, 2),
+            )
+            .unwrap_err()
+            .to_string()
+        };
+        let stopped = "the generator was given 3 requests and returned 1 completions";
+        assert_eq!(
+            text(|first, on_finished| {
+                assert!(on_finished(1, draw(&first[1])).is_continue());
+            }),
+            stopped
+        );
+        let not_open = |request_idx| {
+            format!("the generator finished request {request_idx}, which is not open")
+        };
+        assert_eq!(
+            text(|first, on_finished| {
+                assert!(on_finished(2, draw(&first[0])).is_break());
+                // What comes after the error does not hide it.
+                assert!(on_finished(9, draw(&first[0])).is_break());
+            }),
+            not_open(2)
+        );
+        assert_eq!(
+            text(|first, on_finished| {
+                assert!(on_finished(0, draw(&first[0])).is_continue());
+                assert!(on_finished(0, draw(&first[0])).is_break());
+            }),
+            not_open(0)
+        );
+    }
+
     proptest! {
+        #[test]
+        fn rollouts_do_not_depend_on_who_finishes_first_and_no_place_stays_empty(
+            lengths in proptest::collection::vec(0_u32..16, 1..6),
+            group_size in 1_usize..4,
+            max_batch in 1_usize..20,
+            seed in any::<u64>(),
+        ) {
+            let problems: Vec<_> =
+                lengths.iter().enumerate().map(|(idx, &n)| problem(idx as u64, n)).collect();
+            let expect = collected(&problems, &options(group_size, 1)).unwrap();
+
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            // For each completion: its request's key, those that joined, and how many were open.
+            let mut log: Vec<(StreamKey, Vec<StreamKey>, usize)> = Vec::new();
+            let mut generator = ByHand(|first: Vec<Request>, on_finished: &mut OnFinished<'_>| {
+                let mut n_requests = first.len();
+                let mut open: Vec<_> = first.into_iter().enumerate().collect();
+                while !open.is_empty() {
+                    let n_open = open.len();
+                    let (request_idx, request) =
+                        open.swap_remove(rng.next_u32() as usize % n_open);
+                    let ControlFlow::Continue(joining) = on_finished(request_idx, draw(&request))
+                    else {
+                        return;
+                    };
+                    let keys = joining.iter().map(|request| request.key).collect();
+                    log.push((request.key, keys, n_open));
+                    open.extend((n_requests..).zip(joining));
+                    n_requests += log[log.len() - 1].1.len();
+                }
+            });
+            let found = collect(&mut generator, &problems, &setup(), &options(group_size, max_batch));
+            prop_assert_eq!(&found.unwrap(), &expect);
+
+            let mut n_unfinished = problems.len() * group_size;
+            for (key, joined, n_open) in log {
+                prop_assert_eq!(n_open, n_unfinished.min(max_batch));
+                let n_turns = expect[key.problem as usize].trajectories[0].turns.len();
+                if key.turn as usize + 1 < n_turns {
+                    prop_assert_eq!(joined, [StreamKey { turn: key.turn + 1, ..key }]);
+                } else {
+                    n_unfinished -= 1;
+                    prop_assert!(joined.iter().all(|key| key.turn == 0));
+                }
+            }
+            prop_assert_eq!(n_unfinished, 0);
+        }
+
         #[test]
         fn rollouts_depend_on_neither_batch_size_nor_order(
             lengths in proptest::collection::vec(0_u32..16, 1..6),

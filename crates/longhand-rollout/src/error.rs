@@ -4,6 +4,8 @@ use std::error::Error;
 
 use longhand_memory::ReaderError;
 
+use crate::ServeError;
+
 /// Why a rollout, an expert walk or a packing could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,8 +47,8 @@ pub enum RolloutError {
         /// The value.
         group_size: usize,
     },
-    /// Calls without a request.
-    #[error("max_batch is 0: at least one request must fit into a call of the generator")]
+    /// A collection that may ask for nothing.
+    #[error("max_batch is 0: at least one request must be open at a time")]
     MaxBatchZero,
     /// A problem that was asked for twice, which would give the same rollouts twice.
     #[error(
@@ -67,10 +69,16 @@ pub enum RolloutError {
         "the generator was given {n_requests} requests and returned {n_completions} completions"
     )]
     CompletionCount {
-        /// Requests in the call.
+        /// Requests it was given: in one call, or so far when it stopped with some still open.
         n_requests: usize,
-        /// Completions it returned.
+        /// Completions it returned for them.
         n_completions: usize,
+    },
+    /// The generator answered what it was not asked, or answered twice.
+    #[error("the generator finished request {request_idx}, which is not open")]
+    NotOpen {
+        /// The request's number.
+        request_idx: usize,
     },
     /// A completion that breaks the generator's promise.
     #[error("the completion of problem {problem_idx}, attempt {attempt}, turn {turn} {problem}")]
@@ -144,4 +152,21 @@ pub enum RolloutError {
         /// The budget.
         token_budget: usize,
     },
+}
+
+impl<E: Error + Send + Sync + 'static> From<ServeError<E>> for RolloutError {
+    fn from(error: ServeError<E>) -> Self {
+        match error {
+            ServeError::Generate(source) => RolloutError::Generate {
+                source: Box::new(source),
+            },
+            ServeError::CompletionCount {
+                n_requests,
+                n_completions,
+            } => RolloutError::CompletionCount {
+                n_requests,
+                n_completions,
+            },
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What is asked of whatever samples tokens: a model in this process, a server, or a script.
 
+use std::ops::ControlFlow;
+
 use longhand_memory::StopReason;
 
 use crate::{RolloutError, StreamKey};
@@ -83,7 +85,7 @@ impl Sampling {
     }
 }
 
-/// Samples completions. Closures of the method's shape implement it.
+/// Samples completions. Closures of the required method's shape implement it.
 pub trait Generate {
     /// Why it may fail.
     type Error: std::error::Error + Send + Sync + 'static;
@@ -97,6 +99,68 @@ pub trait Generate {
         requests: &[Request],
         sampling: &Sampling,
     ) -> Result<Vec<Completion>, Self::Error>;
+
+    /// Answers requests as they finish, in any order, while new ones join, until none is open.
+    ///
+    /// `on_finished` is told a request's number and its completion, and returns the requests to
+    /// take in next, or breaks off: then the requests still open are dropped. Requests are numbered
+    /// from 0 in the order in which they were handed in: `first` in its order, and then those that
+    /// `on_finished` returned.
+    ///
+    /// The provided method works in waves: all requests in hand are one call of
+    /// [`Generate::generate`], their completions are reported in order, and those that join wait
+    /// for the next call. A generator that can let them join at once does better to override it.
+    ///
+    /// # Errors
+    /// [`ServeError::Generate`] with whatever keeps the generator from sampling,
+    /// [`ServeError::CompletionCount`] when a call returned too few or too many completions.
+    fn serve(
+        &mut self,
+        first: Vec<Request>,
+        sampling: &Sampling,
+        on_finished: &mut dyn FnMut(usize, Completion) -> ControlFlow<(), Vec<Request>>,
+    ) -> Result<(), ServeError<Self::Error>> {
+        let mut n_finished = 0;
+        let mut wave = first;
+        while !wave.is_empty() {
+            let completions = self
+                .generate(&wave, sampling)
+                .map_err(ServeError::Generate)?;
+            if completions.len() != wave.len() {
+                return Err(ServeError::CompletionCount {
+                    n_requests: wave.len(),
+                    n_completions: completions.len(),
+                });
+            }
+            wave.clear();
+            for completion in completions {
+                let ControlFlow::Continue(joining) = on_finished(n_finished, completion) else {
+                    return Ok(());
+                };
+                n_finished += 1;
+                wave.extend(joining);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why requests could not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError<E> {
+    /// The generator failed.
+    #[error(transparent)]
+    Generate(E),
+    /// The generator gave back another number of completions.
+    #[error(
+        "the generator was given {n_requests} requests and returned {n_completions} completions"
+    )]
+    CompletionCount {
+        /// Requests in the call.
+        n_requests: usize,
+        /// Completions it returned.
+        n_completions: usize,
+    },
 }
 
 impl<F, E> Generate for F
@@ -117,7 +181,96 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
+    use crate::{Purpose, StreamBase};
+
+    fn request(name: u32) -> Request {
+        let streams = StreamBase {
+            seed: 0,
+            purpose: Purpose::ROLLOUT,
+            step: 0,
+        };
+        Request {
+            prompt: vec![name],
+            max_tokens: 1,
+            group: 0,
+            key: streams.key(0, 0, 0),
+        }
+    }
+
+    /// The prompts' names of each call, and `(number, id)` of each completion as it was reported,
+    /// when a completion is its request's name plus 100. `joining` says who follows after a
+    /// completion, or `None` to break off.
+    fn check(
+        first: &[u32],
+        joining: impl Fn(u32) -> Option<Vec<u32>>,
+        calls: &[&[u32]],
+        reported: &[(usize, u32)],
+    ) {
+        let mut found_calls = Vec::new();
+        let mut generator = |requests: &[Request], _: &Sampling| {
+            let names: Vec<u32> = requests.iter().map(|request| request.prompt[0]).collect();
+            let completion = |name: &u32| Completion {
+                ids: vec![100 + name],
+                logprobs: vec![-1.0],
+                stop_reason: StopReason::MaxTokens,
+            };
+            let completions = names.iter().map(completion).collect();
+            found_calls.push(names);
+            Ok::<_, Infallible>(completions)
+        };
+        let mut found = Vec::new();
+        let mut on_finished = |request_idx, completion: Completion| {
+            found.push((request_idx, completion.ids[0]));
+            match joining(completion.ids[0]) {
+                Some(names) => ControlFlow::Continue(names.into_iter().map(request).collect()),
+                None => ControlFlow::Break(()),
+            }
+        };
+        let first = first.iter().copied().map(request).collect();
+        generator
+            .serve(first, &Sampling::GREEDY, &mut on_finished)
+            .unwrap();
+        assert_eq!(found_calls, calls);
+        assert_eq!(found, reported);
+    }
+
+    #[test]
+    fn no_request_makes_no_call() {
+        check(&[], |_| Some(vec![]), &[], &[]);
+    }
+
+    #[test]
+    fn requests_that_join_make_the_next_wave_and_are_numbered_as_they_come() {
+        let joining = |id| match id {
+            107 => Some(vec![1, 2]),
+            109 => Some(vec![3]),
+            102 => Some(vec![4]),
+            _ => Some(vec![]),
+        };
+        check(
+            &[7, 8, 9],
+            joining,
+            &[&[7, 8, 9], &[1, 2, 3], &[4]],
+            &[
+                (0, 107),
+                (1, 108),
+                (2, 109),
+                (3, 101),
+                (4, 102),
+                (5, 103),
+                (6, 104),
+            ],
+        );
+    }
+
+    #[test]
+    fn nothing_is_sampled_or_reported_after_breaking_off() {
+        let joining = |id| (id != 108).then(|| vec![1]);
+        check(&[7, 8, 9], joining, &[&[7, 8, 9]], &[(0, 107), (1, 108)]);
+    }
 
     #[test]
     fn settings_that_cannot_be_sampled_from_are_refused() {

@@ -1,8 +1,8 @@
 //! Drives agents with any generator and records trajectories token by token.
 //!
 //! 1. [`EncodedProblem`] is a task's problem as token ids, with exact relevant spans.
-//! 2. [`collect`] lets many readers read side by side with one [`Generate`], and returns a
-//!    [`Group`] of trajectories for each problem.
+//! 2. [`collect`] lets many readers read side by side with one [`Generate`], which serves their
+//!    requests while others join, and returns a [`Group`] of trajectories for each problem.
 //! 3. [`StreamKey`] names the random stream of one turn, so that a rollout depends neither on the
 //!    batch it was sampled in nor on its place there, and can be replayed alone.
 //! 4. [`micro_batches`] cuts contexts to a token budget, and [`PrefixTree`] joins those of one
@@ -32,7 +32,7 @@ pub use crate::collect::{CollectOptions, collect};
 pub use crate::encode::{DocumentFormat, EncodedProblem, ExpertNote};
 pub use crate::error::RolloutError;
 pub use crate::expert::{Example, expert_walk};
-pub use crate::generate::{Completion, Generate, Request, Sampling};
+pub use crate::generate::{Completion, Generate, Request, Sampling, ServeError};
 pub use crate::micro_batch::micro_batches;
 pub use crate::prefix_group::{PrefixGroup, PrefixGroups, Suffix, prefix_groups};
 pub use crate::setup::ReaderSetup;

@@ -10,9 +10,16 @@
 mod allocator;
 mod amx;
 mod cpu;
+mod matmul;
+mod operand;
+mod packed;
 mod pool;
+mod shared;
 #[expect(dead_code, reason = "its users follow")]
 mod simd;
 
 pub use allocator::{Allocator, keep_freed_memory};
 pub use cpu::{Cpu, CpuError, Isa};
+pub use matmul::{Store, matmul};
+pub use operand::{Operand, OperandFormat};
+pub use packed::{Block, Format, Packed};

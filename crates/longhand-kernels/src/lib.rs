@@ -9,17 +9,21 @@
 
 mod allocator;
 mod amx;
+mod attention;
 mod cpu;
 mod matmul;
 mod operand;
 mod packed;
+mod pages;
 mod pool;
 mod shared;
 #[expect(dead_code, reason = "its users follow")]
 mod simd;
 
 pub use allocator::{Allocator, keep_freed_memory};
+pub use attention::{AttentionGradient, Run, attention, attention_backward};
 pub use cpu::{Cpu, CpuError, Isa};
 pub use matmul::{Store, matmul};
 pub use operand::{Operand, OperandFormat};
 pub use packed::{Block, Format, Packed};
+pub use pages::{HeadShape, KvPages, PAGE};

@@ -8,7 +8,6 @@
 /// # Safety
 /// For all methods: the machine has the instructions; pointers are valid for `LANES` elements (or for
 /// `n`, where a method takes it), without any alignment.
-#[expect(clippy::missing_safety_doc, reason = "said once, above")]
 pub(crate) trait Simd: Copy {
     /// `LANES` numbers.
     type V: Copy;
@@ -116,8 +115,8 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load_first(from: *const f32, n: usize) -> [f32; 8] {
-        // SAFETY: valid for `n` elements by contract.
         lanes!(|i| if i < n {
+            // SAFETY: valid for `n` elements by contract.
             unsafe { from.add(i).read_unaligned() }
         } else {
             0.0
@@ -549,10 +548,11 @@ macro_rules! per_isa {
                     // SAFETY: the caller's promise.
                     unsafe { $generic::<$crate::simd::Avx2>($($arg),*) }
                 }
-                // SAFETY: the caller's promise.
                 match isa {
                     $crate::Isa::Portable => {}
+                    // SAFETY: the caller's promise.
                     $crate::Isa::Avx2 => return unsafe { on_avx2($($arg),*) },
+                    // SAFETY: the caller's promise.
                     _ => return unsafe { on_avx512($($arg),*) },
                 }
             }
@@ -647,8 +647,8 @@ mod tests {
     fn bf16_rounds_to_the_nearest_and_ties_to_even() {
         let x = [
             1.0,
-            1.003_906_25, // half way between 1 and the next: down to even
-            1.011_718_75, // half way, up to even
+            1.0 + 1.0 / 256.0, // half way between 1 and the next: down to even
+            1.0 + 3.0 / 256.0, // half way, up to even
             -1.005,
             3.389_531_4e38_f32.min(f32::MAX), // rounds to infinity
             1e-40,

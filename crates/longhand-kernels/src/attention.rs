@@ -6,10 +6,16 @@
 //!
 //! Knows nothing of projections, rotary angles or who allocates pages.
 
+mod block;
+mod forward;
+mod tiles;
+#[cfg(test)]
+mod twin;
+
+use self::forward::{Queries, Results, Rows};
 use crate::{
-    Cpu, HeadShape, KvPages, Operand, OperandFormat, PAGE,
-    operand::is_inside,
-    simd::{bf16_to_f32, f32_to_bf16},
+    Cpu, HeadShape, KvPages, Operand, OperandFormat, PAGE, operand::is_inside, shared::SharedMut,
+    simd::bf16_to_f32,
 };
 
 /// Consecutive positions of one sequence: `n_rows` rows from `first_row` stand at positions from
@@ -84,61 +90,24 @@ pub fn attention(
         "q too short"
     );
     out.reset(format, rows, width);
-    let mut stats = stats;
-    if let Some(stats) = &stats {
+    let stats = stats.map(|stats| {
         assert!(rows * shape.n_heads <= stats.len(), "stats too short");
-    }
-    let _ = cpu;
-    let out_stride = out.stride();
-    for run in runs {
-        for i in 0..run.n_rows {
-            let (row, limit) = (run.first_row + i, run.first_position + i + 1);
-            for head in 0..shape.n_heads {
-                let q = &q[row * stride + offset + head * shape.head_dim..][..shape.head_dim];
-                let (sums, lse) = plain(shape, pages, run.table, head, q, limit);
-                if let Some(stats) = &mut stats {
-                    stats[row * shape.n_heads + head] = lse;
-                }
-                for (d, x) in sums.into_iter().enumerate() {
-                    let at = row * out_stride + head * shape.head_dim + d;
-                    match format {
-                        OperandFormat::F32 => out.f32_mut()[at] = x,
-                        OperandFormat::Bf16 => out.bf16_mut()[at] = f32_to_bf16(x),
-                    }
-                }
-            }
-        }
-    }
+        SharedMut::new(stats)
+    });
+    let queries = Queries { q, stride, offset };
+    let stride = out.stride();
+    let out = match format {
+        OperandFormat::F32 => Rows::F32(SharedMut::new(out.f32_mut())),
+        OperandFormat::Bf16 => Rows::Bf16(SharedMut::new(out.bf16_mut())),
+    };
+    let results = Results { out, stride, stats };
+    forward::run(cpu, shape, pages, runs, &queries, &results);
 }
 
 fn score(shape: HeadShape, pages: &KvPages, page: u32, kv: usize, q: &[f32], slot: usize) -> f32 {
     let keys = pages.keys(page, kv);
     let products = q.iter().enumerate().map(|(d, q)| q * keys[d * PAGE + slot]);
     products.sum::<f32>() / (shape.head_dim as f32).sqrt()
-}
-
-fn plain(
-    shape: HeadShape,
-    pages: &KvPages,
-    table: &[u32],
-    head: usize,
-    q: &[f32],
-    limit: usize,
-) -> (Vec<f32>, f32) {
-    let kv = head / shape.group();
-    let scores: Vec<f32> = (0..limit)
-        .map(|t| score(shape, pages, table[t / PAGE], kv, q, t % PAGE))
-        .collect();
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = scores.iter().map(|s| (s - largest).exp()).sum();
-    let mut sums = vec![0.0; shape.head_dim];
-    for (t, s) in scores.iter().enumerate() {
-        let values = &pages.values(table[t / PAGE], kv)[t % PAGE * shape.head_dim..];
-        for (sum_d, v) in sums.iter_mut().zip(values) {
-            *sum_d += (s - largest).exp() / sum * v;
-        }
-    }
-    (sums, largest + sum.ln())
 }
 
 /// Gradients of [`attention`] with respect to queries, keys and values, written to the places of queries,
@@ -262,4 +231,325 @@ fn assert_runs(shape: HeadShape, pages: &KvPages, runs: &[Run<'_>]) -> usize {
         );
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZero;
+
+    use super::{
+        twin::{Batch, Layout},
+        *,
+    };
+    use crate::Isa;
+
+    fn shape(n_kv_heads: usize, group: usize, head_dim: usize) -> HeadShape {
+        HeadShape {
+            n_heads: n_kv_heads * group,
+            n_kv_heads,
+            head_dim,
+        }
+    }
+
+    fn cpu(isa: Isa, n_threads: usize) -> Cpu {
+        Cpu::new(isa, NonZero::new(n_threads).unwrap()).unwrap()
+    }
+
+    /// Output and log-sum-exp of some runs, whose queries begin at row `q_row` of the batch.
+    fn forward(
+        cpu: &Cpu,
+        batch: &Batch,
+        layout: &Layout,
+        runs: &[Run<'_>],
+        q_row: usize,
+    ) -> (Vec<f32>, Vec<f32>) {
+        let rows: usize = runs.iter().map(|run| run.n_rows).sum();
+        let mut out = Operand::new();
+        let mut stats = vec![f32::NAN; rows * batch.shape.n_heads];
+        attention(
+            cpu,
+            batch.shape,
+            &layout.pages,
+            runs,
+            &batch.qkv[q_row * batch.stride..],
+            batch.stride,
+            batch.offset(),
+            &mut out,
+            OperandFormat::F32,
+            Some(&mut stats),
+        );
+        (out.to_f32(), stats)
+    }
+
+    /// The queries and keys' places of the gradient, row by row.
+    fn backward(cpu: &Cpu, batch: &Batch, layout: &Layout, format: OperandFormat) -> [Vec<f32>; 3] {
+        let runs = batch.runs(layout);
+        let (rows, stride) = (batch.rows(), batch.stride);
+        let mut out = Operand::new();
+        let mut stats = vec![f32::NAN; rows * batch.shape.n_heads];
+        let (q, offset) = (&batch.qkv, batch.offset());
+        attention(
+            cpu,
+            batch.shape,
+            &layout.pages,
+            &runs,
+            q,
+            stride,
+            offset,
+            &mut out,
+            format,
+            Some(&mut stats),
+        );
+        let gradient = AttentionGradient {
+            q,
+            stride,
+            offset,
+            k_offset: batch.k_offset(),
+            v_offset: batch.v_offset(),
+            out: &out,
+            stats: &stats,
+            dout: &batch.dout,
+            slots: &layout.slots,
+            copied_pages: &layout.copied_pages,
+        };
+        // What is there before does not count, and what lies between stays.
+        let mut dqkv = vec![77.0; rows * stride];
+        attention_backward(cpu, batch.shape, &layout.pages, &runs, &gradient, &mut dqkv);
+        let width = batch.shape.n_heads * batch.shape.head_dim;
+        let kv_width = batch.shape.n_kv_heads * batch.shape.head_dim;
+        let places = [
+            (offset, width),
+            (batch.k_offset(), kv_width),
+            (batch.v_offset(), kv_width),
+        ];
+        for row in dqkv.chunks(stride) {
+            let is_place = |i| {
+                places
+                    .iter()
+                    .any(|(from, n)| (*from..from + n).contains(&i))
+            };
+            assert!((0..stride).all(|i| is_place(i) || row[i] == 77.0));
+        }
+        places.map(|(from, n)| {
+            let of_row = |row: &[f32]| row[from..from + n].to_vec();
+            dqkv.chunks(stride).flat_map(of_row).collect()
+        })
+    }
+
+    fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+            let distance = (f64::from(*a) - b).abs();
+            assert!(
+                distance < tolerance * (1.0 + b.abs()),
+                "{what} {i}: {a}, not {b}"
+            );
+        }
+    }
+
+    fn assert_same_bits(found: &[f32], expected: &[f32], what: &str) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+            assert_eq!(a.to_bits(), b.to_bits(), "{what} {i}: {a}, not {b}");
+        }
+    }
+
+    /// Forward and backward of a batch on all instruction sets against the twin, with shared and with
+    /// copied pages, and bit for bit whatever the threads, the pages and the division into runs.
+    fn check(shape: HeadShape, segments: &[(Option<usize>, usize)]) {
+        let batch = Batch::new(shape, segments);
+        let twin = batch.twin(&batch.wide());
+        for isa in Isa::available() {
+            let one = cpu(isa, 1);
+            let layout = batch.lay_out(&one, true);
+            let (out, stats) = forward(&one, &batch, &layout, &batch.runs(&layout), 0);
+            let what = format!("{isa} {shape:?} {segments:?}");
+            assert_close(&out, &twin.out, 1e-5, &format!("out {what}"));
+            assert_close(&stats, &twin.stats, 1e-5, &format!("stats {what}"));
+            let gradients = backward(&one, &batch, &layout, OperandFormat::F32);
+            for (found, expected) in gradients.iter().zip([&twin.dq, &twin.dk, &twin.dv]) {
+                assert_close(found, expected, 2e-4, &format!("gradient {what}"));
+            }
+
+            let many = cpu(isa, 5);
+            let apart = batch.lay_out(&one, false);
+            for (cpu, layout) in [(&many, &layout), (&one, &apart), (&many, &apart)] {
+                let (o, s) = forward(cpu, &batch, layout, &batch.runs(layout), 0);
+                assert_same_bits(&o, &out, &what);
+                assert_same_bits(&s, &stats, &what);
+            }
+            let same = backward(&many, &batch, &layout, OperandFormat::F32);
+            for (found, expected) in same.iter().zip(&gradients) {
+                assert_same_bits(found, expected, &what);
+            }
+            // Every row on its own, and in pieces of some rows.
+            let width = shape.n_heads * shape.head_dim;
+            for piece in [1, 5] {
+                for run in batch.runs(&layout) {
+                    for i in (0..run.n_rows).step_by(piece) {
+                        let first_row = run.first_row + i;
+                        let n_rows = piece.min(run.n_rows - i);
+                        let part = Run {
+                            first_row: 0,
+                            n_rows,
+                            first_position: run.first_position + i,
+                            table: run.table,
+                        };
+                        let (o, s) = forward(&one, &batch, &layout, &[part], first_row);
+                        assert_same_bits(&o, &out[first_row * width..][..n_rows * width], &what);
+                        let n_heads = shape.n_heads;
+                        assert_same_bits(
+                            &s,
+                            &stats[first_row * n_heads..][..n_rows * n_heads],
+                            &what,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_position_attends_to_itself() {
+        check(shape(1, 1, 2), &[(None, 1)]);
+        check(shape(2, 3, 6), &[(None, 1), (None, 1)]);
+    }
+
+    #[test]
+    fn heads_of_all_sizes_and_groups_are_as_in_the_twin() {
+        for (group, head_dim) in [(1, 2), (2, 6), (3, 16), (4, 64), (3, 64), (2, 80), (1, 128)] {
+            check(
+                shape(2, group, head_dim),
+                &[(None, 37), (None, 16), (None, 3)],
+            );
+        }
+    }
+
+    #[test]
+    fn prefixes_of_three_levels_are_shared() {
+        let segments = [
+            (None, 21),
+            (Some(0), 18),
+            (Some(0), 2),
+            (Some(1), 7),
+            (Some(1), 30),
+            (Some(2), 40),
+            (Some(4), 5),
+        ];
+        check(shape(1, 3, 16), &segments);
+        check(shape(2, 2, 6), &segments);
+        let on_pages = [
+            (None, 32),
+            (Some(0), 16),
+            (Some(0), 48),
+            (Some(1), 1),
+            (Some(2), 16),
+        ];
+        check(shape(1, 2, 8), &on_pages);
+    }
+
+    #[test]
+    fn positions_in_several_blocks_are_merged() {
+        check(shape(1, 2, 16), &[(None, 530), (Some(0), 3), (Some(0), 11)]);
+        check(shape(1, 1, 6), &[(None, 256), (Some(0), 1), (Some(0), 257)]);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(24))]
+        #[test]
+        fn any_tree_of_segments_is_as_in_the_twin(
+            n_kv_heads in 1_usize..3,
+            group in 1_usize..5,
+            half_dim in 1_usize..20,
+            segments in proptest::collection::vec((0_usize..6, 1_usize..40), 1..6),
+        ) {
+            let with_parents: Vec<_> = segments
+                .iter()
+                .enumerate()
+                .map(|(i, (parent, n))| (parent.checked_sub(1).filter(|p| *p < i), *n))
+                .collect();
+            check(shape(n_kv_heads, group, 2 * half_dim), &with_parents);
+        }
+    }
+
+    #[test]
+    fn tasks_that_share_the_positions_of_a_query_change_nothing() {
+        let shape = shape(2, 4, 128);
+        let batch = Batch::new(shape, &[(None, 1300)]);
+        for isa in Isa::available() {
+            let one = cpu(isa, 1);
+            let layout = batch.lay_out(&one, true);
+            let run = Run {
+                first_row: 0,
+                n_rows: 1,
+                first_position: 1299,
+                table: &layout.tables[0],
+            };
+            let expected = forward(&one, &batch, &layout, &[run], 1299);
+            for n_threads in [2, 5, 16] {
+                let found = forward(&cpu(isa, n_threads), &batch, &layout, &[run], 1299);
+                assert_same_bits(&found.0, &expected.0, "out");
+                assert_same_bits(&found.1, &expected.1, "stats");
+            }
+        }
+    }
+
+    #[test]
+    fn rounded_outputs_are_the_rounded_numbers() {
+        let batch = Batch::new(shape(2, 2, 6), &[(None, 20)]);
+        for isa in Isa::available() {
+            let one = cpu(isa, 1);
+            let layout = batch.lay_out(&one, true);
+            let runs = batch.runs(&layout);
+            let (exact, _) = forward(&one, &batch, &layout, &runs, 0);
+            let mut out = Operand::new();
+            let (q, offset) = (&batch.qkv, batch.offset());
+            attention(
+                &one,
+                batch.shape,
+                &layout.pages,
+                &runs,
+                q,
+                batch.stride,
+                offset,
+                &mut out,
+                OperandFormat::Bf16,
+                None,
+            );
+            let rounded = |x: &f32| bf16_to_f32(crate::simd::f32_to_bf16(*x));
+            let expected: Vec<f32> = exact.iter().map(rounded).collect();
+            assert_same_bits(&out.to_f32(), &expected, "rounded");
+            // Gradients from rounded outputs are near those from exact ones.
+            let found = backward(&one, &batch, &layout, OperandFormat::Bf16);
+            let exact = backward(&one, &batch, &layout, OperandFormat::F32);
+            for (found, exact) in found.iter().zip(&exact) {
+                let exact: Vec<f64> = exact.iter().map(|x| f64::from(*x)).collect();
+                assert_close(found, &exact, 2e-2, "from rounded outputs");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "runs do not follow each other")]
+    fn runs_that_overlap_are_refused() {
+        let batch = Batch::new(shape(1, 1, 2), &[(None, 4)]);
+        let cpu = cpu(Isa::Portable, 1);
+        let layout = batch.lay_out(&cpu, true);
+        let run = batch.runs(&layout)[0];
+        forward(&cpu, &batch, &layout, &[run, run], 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a table too short")]
+    fn a_table_that_does_not_reach_the_last_position_is_refused() {
+        let batch = Batch::new(shape(1, 1, 2), &[(None, 17)]);
+        let cpu = cpu(Isa::Portable, 1);
+        let layout = batch.lay_out(&cpu, true);
+        let table = &layout.tables[0][..1];
+        let run = Run {
+            table,
+            ..batch.runs(&layout)[0]
+        };
+        forward(&cpu, &batch, &layout, &[run], 0);
+    }
 }

@@ -25,6 +25,11 @@ impl<'a, T> SharedMut<'a, T> {
         }
     }
 
+    /// The first element, for parts that are not slices.
+    pub(crate) fn start(self) -> *mut T {
+        self.start
+    }
+
     /// A part of the slice.
     ///
     /// # Safety
@@ -32,7 +37,6 @@ impl<'a, T> SharedMut<'a, T> {
     ///
     /// # Panics
     /// When the range is not inside the slice.
-    #[expect(clippy::mut_from_ref, reason = "the parts are disjoint by contract")]
     pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: inside the slice, and not aliased by the caller's promise.
@@ -56,7 +60,7 @@ pub(crate) struct Lines(Vec<Line>);
 struct Line([u8; 64]);
 
 impl Lines {
-    pub(crate) fn new() -> Lines {
+    pub(crate) const fn new() -> Lines {
         Lines(Vec::new())
     }
 

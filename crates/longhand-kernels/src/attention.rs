@@ -6,8 +6,10 @@
 //!
 //! Knows nothing of projections, rotary angles or who allocates pages.
 
+mod backward;
 mod block;
 mod forward;
+mod keys;
 mod tiles;
 #[cfg(test)]
 mod twin;
@@ -15,7 +17,6 @@ mod twin;
 use self::forward::{Queries, Results, Rows};
 use crate::{
     Cpu, HeadShape, KvPages, Operand, OperandFormat, PAGE, operand::is_inside, shared::SharedMut,
-    simd::bf16_to_f32,
 };
 
 /// Consecutive positions of one sequence: `n_rows` rows from `first_row` stand at positions from
@@ -104,12 +105,6 @@ pub fn attention(
     forward::run(cpu, shape, pages, runs, &queries, &results);
 }
 
-fn score(shape: HeadShape, pages: &KvPages, page: u32, kv: usize, q: &[f32], slot: usize) -> f32 {
-    let keys = pages.keys(page, kv);
-    let products = q.iter().enumerate().map(|(d, q)| q * keys[d * PAGE + slot]);
-    products.sum::<f32>() / (shape.head_dim as f32).sqrt()
-}
-
 /// Gradients of [`attention`] with respect to queries, keys and values, written to the places of queries,
 /// keys and values in the rows of `dqkv` (`[rows, stride]`); what else is in a row stays as it is.
 ///
@@ -148,71 +143,19 @@ pub fn attention_backward(
     assert!(rows * n_heads <= g.stats.len(), "stats too short");
     assert!(rows * width <= g.dout.len(), "dout too short");
     assert_eq!(g.slots.len(), rows, "one slot per row");
-    let _ = cpu;
-    let owners = owners(pages, g);
-    for row in 0..rows {
-        for (offset, width) in [
-            (g.offset, width),
-            (g.k_offset, kv_width),
-            (g.v_offset, kv_width),
-        ] {
-            dqkv[row * g.stride + offset..][..width].fill(0.0);
-        }
-    }
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    for run in runs {
-        for i in 0..run.n_rows {
-            let (row, limit) = (run.first_row + i, run.first_position + i + 1);
-            for head in 0..n_heads {
-                let kv = head / shape.group();
-                let q_at = row * g.stride + g.offset + head * head_dim;
-                let q = &g.q[q_at..][..head_dim];
-                let dout = &g.dout[row * width + head * head_dim..][..head_dim];
-                let out_at = row * g.out.stride() + head * head_dim;
-                let out = |d| match g.out.format() {
-                    OperandFormat::F32 => g.out.f32()[out_at + d],
-                    OperandFormat::Bf16 => bf16_to_f32(g.out.bf16()[out_at + d]),
-                };
-                let delta: f32 = dout.iter().enumerate().map(|(d, x)| x * out(d)).sum();
-                for t in 0..limit {
-                    let (page, slot) = (run.table[t / PAGE], t % PAGE);
-                    let s = score(shape, pages, page, kv, q, slot);
-                    let p = (s - g.stats[row * n_heads + head]).exp();
-                    let values = &pages.values(page, kv)[slot * head_dim..][..head_dim];
-                    let dp: f32 = dout.iter().zip(values).map(|(x, v)| x * v).sum();
-                    let ds = p * (dp - delta) * scale;
-                    let keys = pages.keys(page, kv);
-                    let owner = owners[page as usize * PAGE + slot];
-                    for d in 0..head_dim {
-                        dqkv[q_at + d] += ds * keys[d * PAGE + slot];
-                        if owner != u32::MAX {
-                            let at = owner as usize * g.stride + kv * head_dim + d;
-                            dqkv[at + g.k_offset] += ds * q[d];
-                            dqkv[at + g.v_offset] += p * dout[d];
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// For every slot the row whose key it holds, `u32::MAX` where there is none.
-fn owners(pages: &KvPages, g: &AttentionGradient<'_>) -> Vec<u32> {
-    let mut owners = vec![u32::MAX; pages.n_pages() * PAGE];
-    for (row, slot) in g.slots.iter().enumerate() {
-        owners[*slot as usize] = row as u32;
-    }
-    for (from, to) in g.copied_pages {
-        for slot in 0..PAGE {
-            let owner = owners[*from as usize * PAGE + slot];
-            let copy = &mut owners[*to as usize * PAGE + slot];
-            if *copy == u32::MAX {
-                *copy = owner;
-            }
-        }
-    }
-    owners
+    let n_slots = pages.n_pages() * PAGE;
+    assert!(
+        g.slots.iter().all(|slot| (*slot as usize) < n_slots),
+        "a slot outside of the pages"
+    );
+    let copied = g.copied_pages.iter().flat_map(|(from, to)| [from, to]);
+    assert!(
+        copied
+            .max()
+            .is_none_or(|page| (*page as usize) < pages.n_pages()),
+        "a copied page that is not there"
+    );
+    backward::run(cpu, shape, pages, runs, g, dqkv);
 }
 
 /// The number of rows of all runs.
@@ -241,7 +184,10 @@ mod tests {
         twin::{Batch, Layout},
         *,
     };
-    use crate::Isa;
+    use crate::{
+        Isa,
+        simd::{bf16_to_f32, f32_to_bf16},
+    };
 
     fn shape(n_kv_heads: usize, group: usize, head_dim: usize) -> HeadShape {
         HeadShape {
@@ -454,6 +400,14 @@ mod tests {
         check(shape(1, 1, 6), &[(None, 256), (Some(0), 1), (Some(0), 257)]);
     }
 
+    #[test]
+    fn work_for_many_tasks_is_cut_and_comes_together() {
+        check(
+            shape(1, 4, 64),
+            &[(None, 100), (Some(0), 60), (Some(0), 30)],
+        );
+    }
+
     proptest::proptest! {
         #![proptest_config(proptest::test_runner::Config::with_cases(24))]
         #[test]
@@ -516,7 +470,7 @@ mod tests {
                 OperandFormat::Bf16,
                 None,
             );
-            let rounded = |x: &f32| bf16_to_f32(crate::simd::f32_to_bf16(*x));
+            let rounded = |x: &f32| bf16_to_f32(f32_to_bf16(*x));
             let expected: Vec<f32> = exact.iter().map(rounded).collect();
             assert_same_bits(&out.to_f32(), &expected, "rounded");
             // Gradients from rounded outputs are near those from exact ones.

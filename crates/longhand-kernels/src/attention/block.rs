@@ -71,6 +71,11 @@ impl<'a> Block<'a> {
         self.parts.iter().flat_map(of_part)
     }
 
+    /// For each part the pages that it sees.
+    pub(super) fn tables(&self) -> impl Iterator<Item = &'a [u32]> {
+        self.parts.iter().map(|part| part.table)
+    }
+
     /// Pages that the row which sees most of them sees.
     pub(super) fn n_pages(&self) -> usize {
         let n_pages = self.parts.iter().map(|part| part.table.len());

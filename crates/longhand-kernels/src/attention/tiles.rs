@@ -324,7 +324,7 @@ fn rows_of_tile(n: usize, has_four: bool) -> usize {
         // Sixteen keys of a page are four tiles of four.
         4 | 7 | 8 | 12 | 16 if has_four => 4,
         6.. => 6,
-        5 | 3 | 4 => 3,
+        3..=5 => 3,
         n => n,
     }
 }

@@ -338,3 +338,222 @@ unsafe fn backward_on<S: Simd>(parts: &Backward<'_>, rows: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        check::{ROWS as ROW_COUNTS, WIDTHS, assert_close, bits, noise, on_all_cpus, wide},
+        simd::{bf16_to_f32, f32_to_bf16},
+    };
+
+    const EPS: f32 = 1e-5;
+
+    /// Norm of one row in f64, its gradient, and its share in that of the weight.
+    fn twin(x: &[f64], weight: &[f64], eps: f64, dy: &[f64]) -> [Vec<f64>; 3] {
+        let d = x.len() as f64;
+        let r = 1.0 / (x.iter().map(|x| x * x).sum::<f64>() / d + eps).sqrt();
+        let all = || x.iter().zip(weight).zip(dy);
+        let sum: f64 = all().map(|((x, w), dy)| x * w * dy).sum();
+        [
+            all().map(|((x, w), _)| x * r * w).collect(),
+            all()
+                .map(|((x, w), dy)| r * w * dy - x * r.powi(3) / d * sum)
+                .collect(),
+            all().map(|((x, _), dy)| x * r * dy).collect(),
+        ]
+    }
+
+    #[test]
+    fn a_row_and_its_gradients_are_those_of_python() {
+        // python: x, w, dy, e = [1, -2, 3], [.5, 1, 2], [1, 2, -1], .1
+        //   r = 1 / math.sqrt(sum(a * a for a in x) / 3 + e); s = sum(a * b * c for a, b, c in zip(x, w, dy))
+        //   [a * r * b for a, b in zip(x, w)], [a * r * c for a, c in zip(x, dy)]
+        //   [r * b * c - a * r**3 / 3 * s for a, b, c in zip(x, w, dy)]
+        let (x, weight, dy) = ([1.0, -2.0, 3.0], [0.5, 1.0, 2.0], [1.0, 2.0, -1.0]);
+        let y = [0.229_014_306, -0.916_057_225, 2.748_171_674];
+        let dweight = [0.458_028_613, -1.832_114_450, -1.374_085_837];
+        let dx = [0.533_299_049, 0.307_487_740, -0.003_202_997];
+        let found = on_all_cpus(|cpu| {
+            let (mut y, mut dx, mut dweight) = ([0.0; 3], [10.0; 3], [20.0; 3]);
+            rms_norm_f32(cpu, &x, &weight, 0.1, &mut y);
+            rms_norm_backward(cpu, &x, &weight, 0.1, &dy, &mut dx, &mut dweight);
+            [y, dx.map(|dx| dx - 10.0), dweight.map(|dw| dw - 20.0)].concat()
+        });
+        for (isa, found) in found {
+            assert_close(&found, &[y, dx, dweight].concat(), 3e-6, isa);
+        }
+    }
+
+    #[test]
+    fn rows_agree_with_f64_alone_and_in_a_batch() {
+        for d in WIDTHS {
+            for rows in ROW_COUNTS {
+                let (x, weight) = (noise(rows * d, 1), noise(d, 2));
+                let (x64, weight64) = (wide(&x), wide(&weight));
+                let norm = |row| twin(row, &weight64, f64::from(EPS), &weight64)[0].clone();
+                let expected: Vec<f64> = x64.chunks_exact(d).flat_map(norm).collect();
+                let found = on_all_cpus(|cpu| {
+                    let mut out = vec![0.0; rows * d];
+                    rms_norm_f32(cpu, &x, &weight, EPS, &mut out);
+                    for row in 0..rows.min(2) {
+                        let (range, mut alone) = (row * d..(row + 1) * d, vec![0.0; d]);
+                        rms_norm_f32(cpu, &x[range.clone()], &weight, EPS, &mut alone);
+                        assert_eq!(bits(&alone), bits(&out[range]), "neighbours matter");
+                    }
+                    out
+                });
+                let operand = |format| {
+                    on_all_cpus(|cpu| {
+                        let mut out = Operand::new();
+                        // Whatever was there must not shine through.
+                        out.fill_rows(cpu, format, &[5.0; 900], 1, 900, 900);
+                        rms_norm(cpu, &x, &weight, EPS, &mut out, format);
+                        out.to_f32()
+                    })
+                };
+                assert_eq!(operand(OperandFormat::F32), found);
+                let rounded = operand(OperandFormat::Bf16);
+                for ((isa, found), (_, rounded)) in found.into_iter().zip(rounded) {
+                    assert_close(&found, &expected, 1e-6, format!("{isa} {rows} {d}"));
+                    let round = |x: &f32| bf16_to_f32(f32_to_bf16(*x));
+                    assert_eq!(found.iter().map(round).collect::<Vec<_>>(), rounded);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_row_in_an_operand_stays_zero() {
+        for (isa, padding) in on_all_cpus(|cpu| {
+            let mut out = Operand::new();
+            out.fill_rows(cpu, OperandFormat::Bf16, &[5.0; 96], 1, 96, 96);
+            rms_norm(
+                cpu,
+                &noise(14, 1),
+                &noise(7, 2),
+                EPS,
+                &mut out,
+                OperandFormat::Bf16,
+            );
+            let rows = out.bf16().chunks(out.stride());
+            rows.flat_map(|row| row[7..32].iter().map(|x| bf16_to_f32(*x)))
+                .collect()
+        }) {
+            assert_eq!(padding, [0.0; 50], "{isa}");
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_f64_and_are_added() {
+        for d in WIDTHS {
+            for rows in ROW_COUNTS {
+                let (x, weight, dy) = (noise(rows * d, 1), noise(d, 2), noise(rows * d, 3));
+                let (dx, dweight) = (noise(rows * d, 4), noise(d, 5));
+                let (mut dx64, mut dweight64) = (wide(&dx), wide(&dweight));
+                for row in 0..rows {
+                    let range = row * d..(row + 1) * d;
+                    let [_, dx, share] = twin(
+                        &wide(&x[range.clone()]),
+                        &wide(&weight),
+                        f64::from(EPS),
+                        &wide(&dy[range.clone()]),
+                    );
+                    add(&mut dx64[range], &dx);
+                    add(&mut dweight64, &share);
+                }
+                for (isa, found) in on_all_cpus(|cpu| {
+                    let (mut dx, mut dweight) = (dx.clone(), dweight.clone());
+                    rms_norm_backward(cpu, &x, &weight, EPS, &dy, &mut dx, &mut dweight);
+                    [dx, dweight].concat()
+                }) {
+                    let expected = [&*dx64, &*dweight64].concat();
+                    // Two tiny numbers make large factors at a width of 1: there the gradient is near 0.
+                    let tolerance = if d == 1 { 2e-4 } else { 1e-5 };
+                    assert_close(&found, &expected, tolerance, format!("{isa} {rows} {d}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_of_the_twin_are_differences() {
+        let (x, weight, dy) = (wide(&noise(5, 1)), wide(&noise(5, 2)), wide(&noise(5, 3)));
+        let loss = |x: &[f64], weight: &[f64]| -> f64 {
+            let y = &twin(x, weight, 0.1, &dy)[0];
+            y.iter().zip(&dy).map(|(y, dy)| y * dy).sum()
+        };
+        let [_, dx, dweight] = twin(&x, &weight, 0.1, &dy);
+        let h = 1e-5;
+        for i in 0..5 {
+            let moved = |values: &[f64], by| {
+                let mut values = values.to_vec();
+                values[i] += by;
+                values
+            };
+            let by_x = loss(&moved(&x, h), &weight) - loss(&moved(&x, -h), &weight);
+            let by_weight = loss(&x, &moved(&weight, h)) - loss(&x, &moved(&weight, -h));
+            assert!((by_x / (2.0 * h) - dx[i]).abs() < 1e-8);
+            assert!((by_weight / (2.0 * h) - dweight[i]).abs() < 1e-8);
+        }
+    }
+
+    #[test]
+    fn heads_are_normed_in_place_and_nothing_else_is() {
+        for (n_heads, head_dim) in [(1, 1), (2, 7), (3, 64), (9, 65)] {
+            for rows in ROW_COUNTS {
+                let (offset, width) = (4, n_heads * head_dim);
+                let stride = width + 9;
+                let (x, dy) = (noise(rows * stride, 1), noise(rows * stride, 2));
+                let (weight, dweight) = (noise(head_dim, 3), noise(head_dim, 4));
+                let (mut y64, mut dx64, mut dweight64) = (wide(&x), wide(&dy), wide(&dweight));
+                for head in 0..rows * n_heads {
+                    let start = head / n_heads * stride + offset + head % n_heads * head_dim;
+                    let range = start..start + head_dim;
+                    let [y, dx, share] = twin(
+                        &wide(&x[range.clone()]),
+                        &wide(&weight),
+                        f64::from(EPS),
+                        &wide(&dy[range.clone()]),
+                    );
+                    y64[range.clone()].copy_from_slice(&y);
+                    dx64[range].copy_from_slice(&dx);
+                    add(&mut dweight64, &share);
+                }
+                for (isa, found) in on_all_cpus(|cpu| {
+                    let (mut y, mut dx, mut dweight) = (x.clone(), dy.clone(), dweight.clone());
+                    head_norm(
+                        cpu, &mut y, rows, stride, offset, n_heads, head_dim, &weight, EPS,
+                    );
+                    head_norm_backward(
+                        cpu,
+                        &x,
+                        &mut dx,
+                        rows,
+                        stride,
+                        offset,
+                        n_heads,
+                        head_dim,
+                        &weight,
+                        EPS,
+                        &mut dweight,
+                    );
+                    [y, dx, dweight].concat()
+                }) {
+                    let expected = [&*y64, &*dx64, &*dweight64].concat();
+                    let tolerance = if head_dim == 1 { 2e-4 } else { 2e-5 };
+                    assert_close(
+                        &found,
+                        &expected,
+                        tolerance,
+                        format!("{isa} {rows} {head_dim}"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn add(to: &mut [f64], what: &[f64]) {
+        to.iter_mut().zip(what).for_each(|(to, what)| *to += what);
+    }
+}

@@ -10,6 +10,7 @@ mod backward;
 mod block;
 mod forward;
 mod keys;
+mod softmax;
 mod tiles;
 #[cfg(test)]
 mod twin;

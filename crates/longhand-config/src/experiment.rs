@@ -6,6 +6,7 @@ use longhand_reward_outcome::Checker;
 use longhand_tasks::TaskSpec;
 
 use crate::checks::Checks;
+use crate::compute::Compute;
 use crate::data::Data;
 use crate::error::{ConfigError, Problems};
 use crate::eval::{Checkpoint, Eval};
@@ -48,6 +49,8 @@ pub struct Experiment {
     pub eval: Eval,
     /// What is kept.
     pub checkpoint: Checkpoint,
+    /// Which machinery does the arithmetic.
+    pub compute: Compute,
     /// The complete file, for [`Experiment::resolved_toml`].
     file: ExperimentFile,
 }
@@ -179,6 +182,7 @@ impl ExperimentFile {
         let policy = self.policy.build(checks);
         let data = self.data.build(checks);
         let reader = self.reader.build(checks);
+        let compute = self.compute.build();
         let mut stages = Vec::new();
         for (idx, stage) in self.stage.iter().enumerate() {
             let path = format!("stage.{idx}");
@@ -187,7 +191,11 @@ impl ExperimentFile {
                     let stage = file.build(&path, data.as_ref(), reader.as_ref(), checks);
                     stage.map(Stage::WarmStart)
                 }
-                StageFile::Rl(file) => Some(Stage::Rl(Box::new(file.build(&path, checks)))),
+                StageFile::Rl(file) => {
+                    let stage = file.build(&path, checks);
+                    compute.check_stage(&stage.objective, &path, checks);
+                    Some(Stage::Rl(Box::new(stage)))
+                }
             };
             if let Some(Stage::WarmStart(stage)) = &stage {
                 task::check_lengths(&self.task, &stage.tokens, &format!("{path}.tokens"), checks);
@@ -221,6 +229,7 @@ impl ExperimentFile {
             stages,
             eval,
             checkpoint: self.checkpoint,
+            compute,
             file: self,
         })
     }

@@ -4,6 +4,7 @@ use longhand_reward_outcome::Checker;
 use longhand_tasks::TaskSpec;
 use serde::{Deserialize, Serialize};
 
+use crate::compute::{COMPUTE, ComputeFile};
 use crate::data::{DATA, DataFile};
 use crate::eval::{CHECKPOINT, Checkpoint, EVAL, EvalFile};
 use crate::policy::{POLICY, PolicyFile};
@@ -53,6 +54,11 @@ pub(crate) static EXPERIMENT: &[Key] = &[
     ),
     section("eval", EVAL, "what is measured"),
     section("checkpoint", CHECKPOINT, "what is kept"),
+    section(
+        "compute",
+        COMPUTE,
+        "which machinery does the arithmetic, with which numbers, on how many threads",
+    ),
 ];
 
 static STAGE: &[Variant] = &[
@@ -102,6 +108,7 @@ pub(crate) struct ExperimentFile {
     pub(crate) stage: Vec<StageFile>,
     pub(crate) eval: EvalFile,
     pub(crate) checkpoint: Checkpoint,
+    pub(crate) compute: ComputeFile,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,6 +158,10 @@ mod tests {
             Kind::NumberOrNone(_) => match idx % 2 {
                 0 => 2.5.into(),
                 _ => "none".into(),
+            },
+            Kind::IntegerOrName { low, name, .. } => match idx % 2 {
+                0 => (*low).into(),
+                _ => (*name).into(),
             },
             Kind::Choice(names) => names[idx % names.len()].into(),
             Kind::Table(keys) | Kind::TextOrTable { keys, .. } => {

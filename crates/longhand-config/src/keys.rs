@@ -94,6 +94,7 @@ fn walk_kind(kind: &Kind, default: Default, path: &str, list: &mut Vec<KeyDoc>) 
         Kind::Text
         | Kind::Flag
         | Kind::Integer { .. }
+        | Kind::IntegerOrName { .. }
         | Kind::Number(_)
         | Kind::NumberOrNone(_)
         | Kind::Choice(_) => {}

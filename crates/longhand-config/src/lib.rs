@@ -14,6 +14,7 @@
 //! Knows nothing of models, tensors or token ids; opens no file but the experiment's own.
 
 mod checks;
+mod compute;
 mod credit;
 mod data;
 mod derived;
@@ -36,6 +37,7 @@ mod shape;
 mod task;
 mod warm_start;
 
+pub use crate::compute::{Compute, Engine, Instructions, Precision, RolloutWeights};
 pub use crate::credit::{Credit, TamtrlCredit};
 pub use crate::data::Data;
 pub use crate::error::{ConfigError, Problems};

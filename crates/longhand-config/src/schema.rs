@@ -22,6 +22,12 @@ pub(crate) enum Kind {
         low: i64,
         high: i64,
     },
+    /// A whole number from `low` to `high`, or the word `name`.
+    IntegerOrName {
+        low: i64,
+        high: i64,
+        name: &'static str,
+    },
     Number(Interval),
     /// A number, or the word "none" where it can be switched off.
     NumberOrNone(Interval),
@@ -197,6 +203,9 @@ impl fmt::Display for Kind {
             Self::Text => f.write_str("text in quotes"),
             Self::Flag => f.write_str("true or false"),
             Self::Integer { low, high } => write!(f, "a whole number from {low} to {high}"),
+            Self::IntegerOrName { low, high, name } => {
+                write!(f, "a whole number from {low} to {high} or \"{name}\"")
+            }
             Self::Number(interval) => write!(f, "a number{interval}"),
             Self::NumberOrNone(interval) => write!(f, "a number{interval} or \"none\""),
             Self::Choice(names) => write!(f, "one of {}", quoted(names.iter().copied())),

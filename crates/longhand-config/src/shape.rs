@@ -109,6 +109,9 @@ impl Shape {
         match (kind, &mut node.value) {
             (Kind::Text, Value::Text(_)) | (Kind::Flag, Value::Flag(_)) => {}
             (Kind::Integer { low, high }, Value::Integer(n)) if (low..=high).contains(&&*n) => {}
+            (Kind::IntegerOrName { low, high, .. }, Value::Integer(n))
+                if (low..=high).contains(&&*n) => {}
+            (Kind::IntegerOrName { name, .. }, Value::Text(text)) if text == name => {}
             (Kind::Number(interval) | Kind::NumberOrNone(interval), Value::Integer(n))
                 if interval.contains(*n as f64) =>
             {

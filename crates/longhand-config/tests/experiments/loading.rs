@@ -140,6 +140,15 @@ fn the_resolved_file_loads_back_to_the_same_experiment() {
             "stage.0.stop_at=0.6",
             "stage.0.check_every=50",
         ],
+        &[
+            "compute={ threads = 4, instructions = \"avx512-bf16\", precision = \"bf16\" }",
+            "compute.activation_checkpointing=true",
+            "compute.engine=burn",
+        ],
+        &[
+            "compute.rollout_weights=int8",
+            "stage.1.objective.importance=sequence",
+        ],
     ];
     for overrides in tweaks {
         let experiment = load(BASE, overrides).unwrap_or_else(|error| panic!("{error}"));
@@ -164,6 +173,13 @@ fn the_resolved_file_writes_defaults_out() {
         "aggregation = \"token-mean\"",
         "dual_clip = 3.0",
         "keep_last = 2",
+        "[compute]",
+        "threads = \"all\"",
+        "instructions = \"auto\"",
+        "precision = \"auto\"",
+        "rollout_weights = \"same\"",
+        "activation_checkpointing = false",
+        "engine = \"auto\"",
     ];
     for line in lines {
         assert!(
@@ -206,7 +222,7 @@ fn overrides_reach_everywhere_and_the_last_one_wins() {
         Err(
             "--set nowhere=1: `nowhere`: unknown key; the keys here are `name`, `description`, \
                                    `paper`, `seed`, `policy`, `task`, `data`, `reader`, `reward`, `stage`, `eval`, \
-                                   `checkpoint`",
+                                   `checkpoint`, `compute`",
         ),
     );
     check_set(

@@ -1,5 +1,6 @@
 //! Whole experiments: what is accepted, and what each complaint says and points at.
 
+mod compute;
 mod derived;
 mod loading;
 mod sense;

@@ -149,7 +149,7 @@ pub fn run(root: &Path, steps: &[Step]) -> Result<(), String> {
 }
 
 /// A cargo command, run in `root`.
-fn cargo(root: &Path, args: &[&str]) -> Command {
+pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(program);
     command.current_dir(root).args(args);

@@ -1,8 +1,9 @@
 //! The project's own chores, as functions: the tests call the same checks as `cargo xtask`.
 //!
-//! Depends on the standard library alone, so that it builds in seconds. Knows nothing of the
+//! Depends on the standard library and a JSON reader, so that it builds in seconds. Knows nothing of the
 //! other crates' code: it reads files and starts cargo.
 
+pub mod bench;
 pub mod ci;
 pub mod files;
 pub mod map;
@@ -22,6 +23,11 @@ pub const COMMANDS: &[(&str, &str)] = &[
     (
         "ci",
         "run the gate, step by step with timings; `cargo xtask ci STEP...` runs only those steps",
+    ),
+    (
+        "bench",
+        "measure the program into benches/results; --peers measures what others use as well, turn by turn; \
+         --quick runs the small cases once; also --threads N, --repetitions N, --program PATH, SET...",
     ),
 ];
 

@@ -14,6 +14,10 @@ fn main() -> ExitCode {
             Ok(steps) => xtask::ci::run(&root, &steps),
             Err(unknown) => return usage(&unknown),
         },
+        ["bench", words @ ..] => match xtask::bench::options::Options::parse(words) {
+            Ok(options) => xtask::bench::run(&root, &options),
+            Err(problem) => return usage(&problem),
+        },
         ["help" | "--help" | "-h"] => {
             print!("{}", help());
             return ExitCode::SUCCESS;
@@ -46,8 +50,9 @@ fn help() -> String {
         text.push_str(&format!("  {name:<6} {line}\n"));
     }
     text.push_str(&format!(
-        "\nsteps of the gate: {}\n",
-        xtask::ci::step_names().join(" ")
+        "\nsteps of the gate: {}\nsets of measurements: {}\n",
+        xtask::ci::step_names().join(" "),
+        xtask::bench::cases::set_names().join(" ")
     ));
     text
 }

@@ -464,7 +464,8 @@ unsafe fn probabilities_on<S: Simd>(
 /// they hold is left open. Apart from the scratch memory of tasks, which may run on this thread as well.
 fn with_lasting(n: usize, work: impl FnOnce(&mut [f32])) {
     thread_local! {
-        static LASTING: RefCell<Lines> = RefCell::new(Lines::new());
+        static LASTING: RefCell<Lines> =
+            const { RefCell::new(Lines::new()) };
     }
     LASTING.with_borrow_mut(|lines| {
         if lines.n_bytes() < n * size_of::<f32>() {

@@ -372,7 +372,8 @@ impl Forward<'_> {
 /// Calls `work` with `n` numbers on cache lines; what they hold is left open.
 pub(super) fn with_scratch(n: usize, work: impl FnOnce(&mut [f32])) {
     thread_local! {
-        static SCRATCH: RefCell<Lines> = RefCell::new(Lines::new());
+        static SCRATCH: RefCell<Lines> =
+            const { RefCell::new(Lines::new()) };
     }
     SCRATCH.with_borrow_mut(|lines| {
         if lines.n_bytes() < n * size_of::<f32>() {

@@ -12,8 +12,6 @@ const PAGES_OF_TASK: usize = 16;
 /// The pages that runs see, in the order in which they first do.
 pub(super) struct SeenPages {
     pub(super) pages: Vec<u32>,
-    /// For each of them how many of its slots are seen by somebody.
-    n_seen: Vec<usize>,
     /// For each page of all its place in `pages`, or [`NONE`].
     pub(super) places: Vec<u32>,
 }
@@ -22,27 +20,23 @@ impl SeenPages {
     pub(super) fn new(pages: &KvPages, runs: &[Run<'_>]) -> SeenPages {
         let mut seen = SeenPages {
             pages: Vec::new(),
-            n_seen: Vec::new(),
             places: vec![NONE; pages.n_pages()],
         };
         for run in runs.iter().filter(|run| 0 < run.n_rows) {
             let n_positions = run.first_position + run.n_rows;
-            for (i, page) in run.table[..n_positions.div_ceil(PAGE)].iter().enumerate() {
+            for page in &run.table[..n_positions.div_ceil(PAGE)] {
                 let place = &mut seen.places[*page as usize];
                 if *place == NONE {
                     *place = seen.pages.len() as u32;
                     seen.pages.push(*page);
-                    seen.n_seen.push(0);
                 }
-                let n_seen = &mut seen.n_seen[*place as usize];
-                *n_seen = (*n_seen).max(PAGE.min(n_positions - i * PAGE));
             }
         }
         seen
     }
 
     /// Keys as `[page][kv head][16][head_dim]` and values as `[page][kv head][head_dim][16]`: each the
-    /// other way round than in the pages, with zeros where nobody looks.
+    /// other way round than in the pages. Slots that nobody sees hold anything, as they do there.
     pub(super) fn turn(&self, cpu: &Cpu, pages: &KvPages, keys: &mut [f32], values: &mut [f32]) {
         let HeadShape {
             n_kv_heads,
@@ -57,7 +51,6 @@ impl SeenPages {
             let first = task_idx * PAGES_OF_TASK;
             let last = (first + PAGES_OF_TASK).min(self.pages.len());
             for place in first..last {
-                let n_seen = self.n_seen[place];
                 for head in 0..n_kv_heads {
                     let start = (place * n_kv_heads + head) * head_len;
                     // SAFETY: one task has this page.
@@ -68,19 +61,14 @@ impl SeenPages {
                     let from = pages.keys(self.pages[place], head);
                     for (slot, key) in to_keys.chunks_exact_mut(head_dim).enumerate() {
                         for (d, x) in key.iter_mut().enumerate() {
-                            *x = if slot < n_seen {
-                                from[d * PAGE + slot]
-                            } else {
-                                0.0
-                            };
+                            *x = from[d * PAGE + slot];
                         }
                     }
                     let from = pages.values(self.pages[place], head);
                     for (d, line) in to_values.chunks_exact_mut(PAGE).enumerate() {
-                        for (slot, x) in line[..n_seen].iter_mut().enumerate() {
+                        for (slot, x) in line.iter_mut().enumerate() {
                             *x = from[slot * head_dim + d];
                         }
-                        line[n_seen..].fill(0.0);
                     }
                 }
             }

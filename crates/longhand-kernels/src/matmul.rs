@@ -2,6 +2,7 @@
 
 mod blocks;
 pub(crate) mod mixed;
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(crate) mod tiles;
 
 use std::{cell::RefCell, ops::Range};
@@ -11,14 +12,17 @@ use blocks::{Bf16Pairs, ForAvx2, ForAvx512, ForAvx512Bf16, Int8Pairs};
 use blocks::{Bf16Widened, Block, F32, ForPortable, Int8Widened, Kernel, Shapes};
 use mixed::Mixed;
 
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512};
 use crate::{
-    Cpu, Format, Isa, Operand, OperandFormat, Packed, amx,
+    Cpu, Format, Isa, Operand, OperandFormat, Packed,
     operand::is_inside,
     packed::PANEL,
     shared::{Lines, SharedMut},
     simd::{Portable, per_isa},
+};
+#[cfg(target_arch = "x86_64")]
+use crate::{
+    amx,
+    simd::{Avx2, Avx512},
 };
 
 /// What becomes of the numbers that were in the output.
@@ -94,7 +98,7 @@ impl Cut {
             (n_products / (SMALL / 2)).min(16 * cpu.n_threads())
         };
         // Few rows go through four panels at once.
-        let together = if a.rows() <= 6 { 4 } else { 1 };
+        let together = if a.rows() <= 3 { 4 } else { 1 };
         let n_panel_blocks = n_wanted.div_ceil(n_row_blocks).max(1);
         let panels_per_block = n_panels.div_ceil(n_panel_blocks);
         Cut {
@@ -175,8 +179,16 @@ impl Part {
 }
 
 thread_local! {
-    /// Where rows or panels are widened.
-    static SCRATCH: RefCell<Lines> = const { RefCell::new(Lines::new()) };
+    /// Where rows are widened.
+    static ROWS: RefCell<Lines> = const { RefCell::new(Lines::new()) };
+    /// Where a panel is widened.
+    static PANEL_ROWS: RefCell<Lines> = const { RefCell::new(Lines::new()) };
+}
+
+/// Rows up to which bf16 is widened where it is used; for more, each panel is widened once, which leaves
+/// more registers to the sums.
+fn few_rows(isa: Isa) -> usize {
+    if isa < Isa::Avx512 { 3 } else { 8 }
 }
 
 /// # Safety
@@ -193,19 +205,33 @@ unsafe fn multiply(isa: Isa, rows: OperandFormat, weights: Format, part: &Part) 
             (Format::Bf16, _) if isa == Isa::Avx512Bf16 => {
                 sweep::<ForAvx512Bf16, Bf16Pairs<false>>(part);
             }
-            (Format::Bf16, _) => with_widened_rows(isa, part, |part| multiply_widened(isa, part)),
+            (Format::Bf16, _) => with_widened_rows(isa, part, |part| {
+                if part.n_rows <= few_rows(isa) {
+                    multiply_bf16(isa, part);
+                } else {
+                    let widen = |from: *const u8, to: *mut u8, n_pairs| {
+                        widen_pairs(isa, from.cast(), to.cast(), n_pairs);
+                    };
+                    with_widened_panels(part, 4 * PANEL, widen, |part| multiply_f32(isa, part));
+                }
+            }),
             #[cfg(target_arch = "x86_64")]
-            (Format::Int8, _) if isa == Isa::Amx => {
-                with_widened_panels(isa, part, |part| tiles::multiply(&mut amx::Registers, part));
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Format::Int8, _) if part.n_rows <= ForAvx512Bf16::ROWS => {
+            (Format::Int8, _) if isa < Isa::Amx && part.n_rows <= ForAvx512Bf16::ROWS => {
                 sweep::<ForAvx512Bf16, Int8Pairs>(part);
             }
             #[cfg(target_arch = "x86_64")]
-            (Format::Int8, _) => with_widened_panels(isa, part, |part| {
-                sweep::<ForAvx512Bf16, Bf16Pairs<true>>(part);
-            }),
+            (Format::Int8, _) => {
+                let widen = |from: *const u8, to: *mut u8, n_pairs| {
+                    blocks::widen_int8(from.cast(), to.cast(), n_pairs);
+                };
+                with_widened_panels(part, 2 * PANEL, widen, |part| {
+                    if isa == Isa::Amx {
+                        tiles::multiply(&mut amx::Registers, part);
+                    } else {
+                        sweep::<ForAvx512Bf16, Bf16Pairs<true>>(part);
+                    }
+                });
+            }
             #[cfg(not(target_arch = "x86_64"))]
             (Format::Int8, _) => unreachable!("bf16 rows are for x86-64"),
         }
@@ -236,7 +262,7 @@ macro_rules! widening {
 
 widening! {
     multiply_f32 = F32;
-    multiply_widened = Bf16Widened;
+    multiply_bf16 = Bf16Widened;
     multiply_int8 = Int8Widened;
 }
 
@@ -275,7 +301,7 @@ unsafe fn with_widened_rows(isa: Isa, part: &Part, then: impl Fn(&Part)) {
     let padded_k = part.corner.k.next_multiple_of(32);
     // One line more, against rows that all begin at the same place in the cache.
     let stride = 4 * padded_k + 64;
-    SCRATCH.with_borrow_mut(|scratch| {
+    ROWS.with_borrow_mut(|scratch| {
         scratch.resize(scratch.n_bytes().max(part.n_rows * stride));
         let widened = scratch.get_mut::<f32>().as_mut_ptr();
         for row in 0..part.n_rows {
@@ -295,25 +321,30 @@ unsafe fn with_widened_rows(isa: Isa, part: &Part, then: impl Fn(&Part)) {
     });
 }
 
-/// Widens one panel of bytes to pairs of bf16 after the other.
+/// Takes one panel after the other, widened by `widen(from, to, n_pairs)` to `row_bytes` bytes a row, and `k`
+/// made even.
 ///
 /// # Safety
-/// The instructions of `isa`; panels of bytes, padded to a multiple of 32.
-#[cfg(target_arch = "x86_64")]
-unsafe fn with_widened_panels(isa: Isa, part: &Part, then: impl Fn(&Part)) {
+/// `widen` turns so many pairs of rows of a panel of `part` into rows of that length.
+unsafe fn with_widened_panels(
+    part: &Part,
+    row_bytes: usize,
+    widen: impl Fn(*const u8, *mut u8, usize),
+    then: impl Fn(&Part),
+) {
     let padded_k = part.corner.k.next_multiple_of(32);
-    SCRATCH.with_borrow_mut(|scratch| {
-        scratch.resize(scratch.n_bytes().max(padded_k * PANEL * 2));
-        let widened = scratch.get_mut::<u16>().as_mut_ptr();
+    PANEL_ROWS.with_borrow_mut(|scratch| {
+        scratch.resize(scratch.n_bytes().max(padded_k * row_bytes));
+        let widened = scratch.get_mut::<i8>().as_mut_ptr().cast::<u8>();
         for panel in 0..part.n_panels {
             let corner = part.from(0, panel);
-            // SAFETY: the panel has `padded_k / 2` pairs of rows, and so has the scratch.
-            unsafe { widen_int8(isa, corner.b.cast(), widened, padded_k / 2) }
+            widen(corner.b, widened, padded_k / 2);
             then(&Part {
                 n_rows: part.n_rows,
                 n_panels: 1,
                 corner: Block {
-                    b: widened.cast_const().cast(),
+                    b: widened,
+                    k: part.corner.k.next_multiple_of(2),
                     ..corner
                 },
             });
@@ -324,8 +355,8 @@ unsafe fn with_widened_panels(isa: Isa, part: &Part, then: impl Fn(&Part)) {
 per_isa! {
     /// Widens `n` numbers, a multiple of 32.
     unsafe fn widen_bf16(from: *const u16, to: *mut f32, n: usize) = widen_bf16_on;
-    /// Widens `n_pairs` pairs of rows of a panel of bytes.
-    unsafe fn widen_int8(from: *const i8, to: *mut u16, n_pairs: usize) = widen_int8_on;
+    /// Widens `n_pairs` pairs of rows of a panel of bf16.
+    unsafe fn widen_pairs(from: *const u16, to: *mut f32, n_pairs: usize) = widen_pairs_on;
 }
 
 #[inline(always)]
@@ -337,14 +368,15 @@ unsafe fn widen_bf16_on<S: Mixed>(from: *const u16, to: *mut f32, n: usize) {
 }
 
 #[inline(always)]
-unsafe fn widen_int8_on<S: Mixed>(from: *const i8, to: *mut u16, n_pairs: usize) {
+unsafe fn widen_pairs_on<S: Mixed>(from: *const u16, to: *mut f32, n_pairs: usize) {
     for pair in 0..n_pairs {
         for lane in (0..PANEL).step_by(S::LANES) {
             // SAFETY: inside both.
             unsafe {
-                let even = S::load_i8(from.add(2 * pair * PANEL + lane));
-                let odd = S::load_i8(from.add((2 * pair + 1) * PANEL + lane));
-                S::store_pairs(to.add(2 * (pair * PANEL + lane)), even, odd);
+                let pairs = from.add(2 * (pair * PANEL + lane));
+                let to = to.add(2 * pair * PANEL + lane);
+                S::store(to, S::load_evens(pairs));
+                S::store(to.add(PANEL), S::load_odds(pairs));
             }
         }
     }

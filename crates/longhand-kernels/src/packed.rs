@@ -316,15 +316,27 @@ unsafe fn pack_chunk<S: Mixed>(part: &Part<'_>, panel: usize, row: usize) {
     // SAFETY: f32 panels have `k` rows, the others a multiple of 32.
     unsafe {
         let to = part.panels.add(panel * part.panel_bytes);
-        if part.format == Format::F32 {
-            let n_rows = CHUNK.min(part.k - row);
-            let to = to.cast::<f32>().add(row * PANEL);
-            gather::<S>(part, panel, row, n_rows, to);
+        let is_f32 = part.format == Format::F32;
+        let n_rows = if is_f32 {
+            CHUNK.min(part.k - row)
+        } else {
+            CHUNK
+        };
+        if is_f32 && part.blocks.iter().all(|block| !block.transposed) {
+            gather::<S>(part, panel, row, n_rows, to.cast::<f32>().add(row * PANEL));
             return;
         }
+        // By way of a chunk, transposes write whole lines of the panel, one after the other.
         let mut chunk = Chunk([0.0; CHUNK * PANEL]);
         let from = chunk.0.as_mut_ptr();
-        gather::<S>(part, panel, row, CHUNK, from);
+        gather::<S>(part, panel, row, n_rows, from);
+        if is_f32 {
+            let to = to.cast::<f32>().add(row * PANEL);
+            for i in (0..n_rows * PANEL).step_by(S::LANES) {
+                S::store(to.add(i), S::load(from.add(i)));
+            }
+            return;
+        }
         if part.format == Format::Bf16 {
             let to = to.cast::<u16>().add(row * PANEL);
             for pair in 0..CHUNK / 2 {

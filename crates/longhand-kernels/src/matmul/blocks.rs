@@ -22,6 +22,9 @@ pub(super) trait Kernel {
     const PANEL_BYTES: usize;
     /// Multiply-adds of a step, one after the other in each chain.
     const PARTS: usize;
+    /// Whether weights are fetched ahead of their use. Where they come in slowly because they are widened,
+    /// the processor's own guesses are too short; elsewhere they are better than ours.
+    const FETCHES_AHEAD: bool = false;
     /// Whether columns have scales.
     const IS_SCALED: bool = false;
 
@@ -107,6 +110,7 @@ impl<S: Mixed> Kernel for Int8Widened<S> {
     const ROW_BYTES: usize = 4;
     const PANEL_BYTES: usize = PANEL;
     const PARTS: usize = 1;
+    const FETCHES_AHEAD: bool = true;
     const IS_SCALED: bool = true;
 
     #[inline(always)]
@@ -162,7 +166,7 @@ unsafe fn multiply<K: Kernel, const ROWS: usize, const VECTORS: usize>(block: &B
         let mut sums = [[K::S::splat(0.0); VECTORS]; ROWS];
         let (mut a, mut b) = (block.a, block.b);
         for _ in 0..block.k.div_ceil(K::STEP) {
-            if ROWS <= 6 {
+            if K::FETCHES_AHEAD {
                 for panel in 0..VECTORS * lanes / PANEL {
                     for line in (0..K::PANEL_BYTES).step_by(64) {
                         prefetch(b.wrapping_add(panel * block.panel_bytes + line + AHEAD));
@@ -287,7 +291,7 @@ shapes! {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Bf16Pairs, ForAvx2, ForAvx512, ForAvx512Bf16, Int8Pairs};
+pub(super) use x86::{Bf16Pairs, ForAvx2, ForAvx512, ForAvx512Bf16, Int8Pairs, widen_int8};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -303,13 +307,13 @@ mod x86 {
 
     shapes! {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        ForAvx512(16): 1 [1 4] 2 [1 4] 3 [1 4] 4 [1 2] 5 [1 2] 6 [1 2]
+        ForAvx512(16): 1 [1 4] 2 [1 4] 3 [1 4] 4 [1] 5 [1] 6 [1]
             7 [1] 8 [1] 9 [1] 10 [1] 11 [1] 12 [1] 13 [1] 14 [1]
     }
 
     shapes! {
         #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        ForAvx512Bf16(16): 1 [1 4] 2 [1 4] 3 [1 4] 4 [1 2] 5 [1 2] 6 [1 2]
+        ForAvx512Bf16(16): 1 [1 4] 2 [1 4] 3 [1 4] 4 [1] 5 [1] 6 [1]
             7 [1] 8 [1] 9 [1] 10 [1] 11 [1] 12 [1] 13 [1] 14 [1]
     }
 
@@ -353,6 +357,7 @@ mod x86 {
         const ROW_BYTES: usize = 4;
         const PANEL_BYTES: usize = 2 * PANEL;
         const PARTS: usize = 1;
+        const FETCHES_AHEAD: bool = true;
         const IS_SCALED: bool = true;
 
         #[inline(always)]
@@ -375,6 +380,23 @@ mod x86 {
         #[inline(always)]
         unsafe fn multiply_add(row: __m512, weights: __m512, sum: __m512) -> __m512 {
             unsafe { dot(row, weights, sum) }
+        }
+    }
+
+    /// Widens `n_pairs` pairs of rows of a panel of bytes to a panel of bf16.
+    ///
+    /// # Safety
+    /// 512-bit vectors; so many rows on both sides.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub(in crate::matmul) unsafe fn widen_int8(from: *const i8, to: *mut u16, n_pairs: usize) {
+        for pair in 0..n_pairs {
+            for lane in [0, 16] {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let pairs = Int8Pairs::weights(from.add(2 * pair * PANEL).cast(), lane, 0);
+                    Avx512::store(to.add(2 * (pair * PANEL + lane)).cast(), pairs);
+                }
+            }
         }
     }
 

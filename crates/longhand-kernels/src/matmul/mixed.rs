@@ -227,8 +227,10 @@ pub(crate) unsafe fn transpose<S: Mixed>(
     let (whole_rows, whole_width) = (rows & !7, width & !7);
     // SAFETY: `i < rows` and `j < width` throughout.
     unsafe {
-        for j in (0..whole_width).step_by(8) {
-            for i in (0..whole_rows).step_by(8) {
+        // Along the rows first: many rows whose strides are near a power of two would drive each other's
+        // lines out of the cache before these are used up.
+        for i in (0..whole_rows).step_by(8) {
+            for j in (0..whole_width).step_by(8) {
                 S::transpose(
                     from.add(i * stride + j),
                     stride,

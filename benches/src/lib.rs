@@ -5,8 +5,8 @@
 use std::{path::Path, sync::Arc};
 
 use longhand_config::Experiment;
-use longhand_policy::{Device, Policy};
-use longhand_rollout::{EncodedProblem, PrefixGroup, Suffix};
+use longhand_policy::{Compute, Policy};
+use longhand_rollout::EncodedProblem;
 use longhand_tasks::Split;
 use longhand_trainer::{Workbench, open_policy};
 
@@ -31,7 +31,7 @@ impl Quickstart {
         let experiment = Experiment::load(Path::new("configs/quickstart.toml"), &[])
             .expect("the quickstart loads");
         let policy =
-            open_policy(&experiment, &Device::default()).expect("the quickstart's policy loads");
+            open_policy(&experiment, &Compute::default()).expect("the quickstart's policy loads");
         let bench = Workbench::new(&experiment, &policy).expect("the quickstart's task opens");
         Self {
             experiment,
@@ -55,27 +55,25 @@ impl Quickstart {
     }
 }
 
-/// Groups of contexts that share a prefix, of made-up ids.
-pub fn groups(
+/// Prompts and completions in groups that share a prefix, of made-up ids.
+pub fn contexts(
     n_groups: usize,
     n_suffixes: usize,
     n_prefix: usize,
     n_sampled: usize,
-) -> Vec<PrefixGroup> {
+) -> Vec<(Vec<u32>, Vec<u32>)> {
     let ids = |n: usize, salt: usize| -> Vec<u32> {
         (0..n)
             .map(|i| ((i * 7 + salt * 13) % 90) as u32 + 8)
             .collect()
     };
-    (0..n_groups)
-        .map(|group| PrefixGroup {
-            prefix: ids(n_prefix, group),
-            suffixes: (0..n_suffixes)
-                .map(|suffix| Suffix {
-                    given: ids(3, suffix),
-                    sampled: ids(n_sampled, group + suffix),
-                })
-                .collect(),
+    let pairs = (0..n_groups).flat_map(|group| (0..n_suffixes).map(move |suffix| (group, suffix)));
+    pairs
+        .map(|(group, suffix)| {
+            (
+                [ids(n_prefix, group), ids(3, suffix)].concat(),
+                ids(n_sampled, group + suffix),
+            )
         })
         .collect()
 }

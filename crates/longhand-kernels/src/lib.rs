@@ -27,7 +27,6 @@ mod pool;
 mod rotary;
 mod rows;
 mod shared;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users follow"))]
 mod simd;
 mod sums;
 

@@ -294,7 +294,8 @@ unsafe fn norm_on<S: Simd, T: Stored>(
     }
 }
 
-/// `1 / sqrt(mean(x^2) + eps)`
+/// `1 / sqrt(mean(x^2) + eps)`; NaN when the squares overflow, where the formula would say 0 and a broken
+/// row would go on as zeros.
 ///
 /// # Safety
 /// The machine has the instructions, and `x` has `d` elements.
@@ -302,7 +303,11 @@ unsafe fn norm_on<S: Simd, T: Stored>(
 unsafe fn inverse_root<S: Simd>(x: *const f32, d: usize, eps: f32) -> f32 {
     // SAFETY: the caller's promise.
     let squares = unsafe { dot::<S>(x, x, d) };
-    1.0 / (squares / d as f32 + eps).sqrt()
+    if squares.is_finite() {
+        1.0 / (squares / d as f32 + eps).sqrt()
+    } else {
+        f32::NAN
+    }
 }
 
 /// # Safety
@@ -555,5 +560,19 @@ mod tests {
 
     fn add(to: &mut [f64], what: &[f64]) {
         to.iter_mut().zip(what).for_each(|(to, what)| *to += what);
+    }
+
+    #[test]
+    fn rows_whose_squares_overflow_become_nan_and_not_zeros() {
+        for isa in crate::Isa::available() {
+            let cpu = Cpu::new(isa, std::num::NonZero::<usize>::MIN).unwrap();
+            let mut out = [0.0; 4];
+            rms_norm_f32(&cpu, &[1e30, 1.0, 3.0, 4.0], &[1.0, 1.0], 1e-5, &mut out);
+            assert!(out[0].is_nan() && out[1].is_nan(), "{isa}: {out:?}");
+            assert!(
+                (out[2] - 3.0 / 12.5_f32.sqrt()).abs() < 1e-5,
+                "{isa}: {out:?}"
+            );
+        }
     }
 }

@@ -29,7 +29,9 @@ pub(crate) trait Simd: Copy {
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The second where either is NaN.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The second where either is NaN.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sqrt(a: Self::V) -> Self::V;
     /// To the nearest whole number.
@@ -41,13 +43,14 @@ pub(crate) trait Simd: Copy {
     /// Largest of the lanes.
     unsafe fn largest(a: Self::V) -> f32;
 
-    /// `e^x` to about 2 units in the last place; 0 below -87, and at 88 and above `e^88`.
+    /// `e^x` to about 2 units in the last place; 0 below -87, at 88 and above `e^88`, NaN for NaN.
     #[inline(always)]
     unsafe fn exp(x: Self::V) -> Self::V {
         // SAFETY: the caller's promise.
         unsafe {
-            let x = Self::min(x, Self::splat(88.0));
-            let clamped = Self::max(x, Self::splat(-87.0));
+            // The bounds stand first: of a bound and a NaN, the second is taken.
+            let x = Self::min(Self::splat(88.0), x);
+            let clamped = Self::max(Self::splat(-87.0), x);
             // x = n ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts.
             let n = Self::round(Self::mul(clamped, Self::splat(std::f32::consts::LOG2_E)));
             let r = Self::fma(n, Self::splat(-0.693_359_4), clamped);
@@ -627,6 +630,17 @@ mod tests {
             // SAFETY: the instructions are there, the lengths equal.
             unsafe { exp(isa, x.as_ptr(), y.as_mut_ptr(), 3) };
             assert_eq!(y, [0.0; 3], "{isa}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        for isa in Isa::available() {
+            let x = [0.0, f32::NAN, -1.0];
+            let mut y = [1.0; 3];
+            // SAFETY: the instructions are there, the lengths equal.
+            unsafe { exp(isa, x.as_ptr(), y.as_mut_ptr(), 3) };
+            assert!(y[0] == 1.0 && y[1].is_nan() && y[2] < 1.0, "{isa}: {y:?}");
         }
     }
 

@@ -26,13 +26,16 @@ compile_error!("choose a backend: one of the features `flex`, `cuda`, `wgpu`");
 use gemm as _;
 
 /// Tensors without a gradient graph: rollouts and scoring.
-pub type Backend = chosen::Backend;
+pub(crate) type Backend = chosen::Backend;
 
 /// Tensors with a gradient graph: the training pass.
-pub type AutodiffBackend = burn::backend::Autodiff<Backend>;
+pub(crate) type AutodiffBackend = burn::backend::Autodiff<Backend>;
 
 /// Where the tensors live.
 pub type Device = burn::tensor::Device<Backend>;
 
 /// The name of the chosen backend, as its cargo feature is spelled.
 pub const BACKEND: &str = chosen::BACKEND;
+
+/// Whether the chosen backend runs on the CPU, where the engine does better.
+pub(crate) const IS_CPU: bool = cfg!(not(any(feature = "cuda", feature = "wgpu")));

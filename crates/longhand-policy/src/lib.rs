@@ -1,30 +1,33 @@
-//! Decoder-only transformers on burn: load, generate with a cache, differentiable log-probabilities.
+//! Policies: load, generate with a cache, score, and take gradients; on the CPU engine or on burn.
 //!
 //! Reading order: [`ModelConfig`] says what a model is, [`Policy`] holds one with its tokenizer,
-//! [`Generator`] samples from it, [`Policy::logprobs`] and [`Policy::score`] say how probable given
-//! tokens are. A shared prefix is run once in all three.
+//! [`Generator`] samples from it, [`Policy::score`] says how probable given tokens are,
+//! [`Policy::forward`] says the same with a way back to the gradient, and [`AdamW`] moves the weights.
+//! What contexts begin with in common is run once in all of them.
+//!
+//! [`Compute`] chooses what computes: the CPU engine, or burn's tensors on a GPU. The tests compare the
+//! two on a CPU.
 //!
 //! Knows nothing of rewards, advantages or agents: token ids go in, token ids and numbers come out.
 
 mod backend;
-mod decoding;
-mod generate;
-mod head;
-mod layout;
-mod model;
-mod model_config;
+mod compute;
+#[cfg(test)]
+mod fixture;
+mod on_burn;
+mod on_cpu;
+mod optimizer;
 mod policy;
-mod rotary;
-mod sample;
 mod tokenizer;
-mod tree_attention;
 mod weights;
 
-pub use backend::{AutodiffBackend, BACKEND, Backend, Device};
-pub use generate::{GenerateError, Generator};
-pub use model::{Initialisation, Transformer};
-pub use model_config::{Family, ModelConfig, ModelConfigError};
-pub use policy::{Policy, PolicyError, Scores};
-pub use sample::{SampledToken, sample_token};
+pub use backend::{BACKEND, Device};
+pub use compute::{Compute, Engine, RolloutWeights};
+pub use longhand_engine::{
+    Cpu, CpuError, Family, Format, GenerateError, Initialisation, Isa, Keep, Model, ModelConfig,
+    ModelConfigError, PassBuffers, Precision, Weights,
+};
+pub use optimizer::{AdamW, AdamWSettings};
+pub use policy::{Generator, Pass, Policy, PolicyError, Scores};
 pub use tokenizer::{TextTokenizer, TokenizerError, TokenizerKind, train_tokenizer};
 pub use weights::WeightsError;

@@ -1,27 +1,26 @@
 //! A policy: weights, their sizes and the tokenizer they were trained with.
 
 use std::{
+    borrow::Cow,
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
-use burn::{
-    module::AutodiffModule,
-    tensor::{Tensor, backend::Backend as _},
+use longhand_engine::{
+    GenerateError, Initialisation, ModelConfig, ModelConfigError, Parameter, PassBuffers, Weights,
+    parameters,
 };
-use longhand_rollout::PrefixGroup;
+use longhand_rollout::{Completion, Context, Generate, Request, Sampling, ServeError};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 
 use crate::{
-    backend::{AutodiffBackend, Backend, Device},
-    generate::Generator,
-    head,
-    layout::Layout,
-    model::{Initialisation, Transformer, index_tensor},
-    model_config::{ModelConfig, ModelConfigError},
+    backend::BACKEND,
+    compute::Compute,
+    on_burn::{self, BurnPass, OnBurn},
+    on_cpu::OnCpu,
     tokenizer::{TextTokenizer, TokenizerError},
-    tree_attention::Heads,
     weights::{self, WeightsError},
 };
 
@@ -30,8 +29,15 @@ use crate::{
 pub struct Policy {
     config: ModelConfig,
     tokenizer: TextTokenizer,
-    model: Transformer<AutodiffBackend>,
-    device: Device,
+    compute: Compute,
+    body: Body,
+}
+
+/// What computes. The two agree to rounding; the tests compare them.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Cpu(OnCpu),
+    Burn(OnBurn),
 }
 
 /// A policy folder that could not be read or written.
@@ -76,7 +82,7 @@ pub enum PolicyError {
     },
 }
 
-/// Log-probabilities and entropies of sampled tokens, in order of groups and suffixes.
+/// What the policy says of sampled tokens, context by context, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
     /// Natural log-probability of each sampled token.
@@ -85,21 +91,53 @@ pub struct Scores {
     pub entropies: Vec<f32>,
 }
 
+/// A training pass that has gone forwards, for [`crate::AdamW::accumulate`].
+pub struct Pass {
+    scores: Scores,
+    pub(crate) way_back: WayBack,
+}
+
+pub(crate) enum WayBack {
+    Cpu(longhand_engine::Pass),
+    Burn(BurnPass),
+}
+
+impl Pass {
+    /// What the policy says of the sampled tokens.
+    pub fn scores(&self) -> &Scores {
+        &self.scores
+    }
+}
+
+impl std::fmt::Debug for Pass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pass")
+            .field("scores", &self.scores)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Policy {
     /// A policy with freshly drawn weights.
+    ///
+    /// # Errors
+    /// When the tokenizer has ids that the model lacks.
     pub fn from_scratch(
         config: ModelConfig,
         tokenizer: TextTokenizer,
         init: Initialisation,
         rng: &mut ChaCha8Rng,
-        device: &Device,
+        compute: &Compute,
     ) -> Result<Self, PolicyError> {
-        let model = Transformer::from_scratch(&config, init, rng, device);
-        Self::new(config, tokenizer, model, device)
+        let weights = Weights::from_scratch(&config, init, rng);
+        Self::new(config, tokenizer, weights, compute)
     }
 
     /// Reads a folder in Hugging Face layout: `config.json`, `model.safetensors`, `tokenizer.json`.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, PolicyError> {
+    ///
+    /// # Errors
+    /// When one of them cannot be read, or they do not belong together.
+    pub fn load(folder: &Path, compute: &Compute) -> Result<Self, PolicyError> {
         if !folder.is_dir() {
             return Err(PolicyError::NoFolder(folder.to_owned()));
         }
@@ -111,34 +149,43 @@ impl Policy {
         let config =
             ModelConfig::from_json(&text).map_err(|source| PolicyError::Config { path, source })?;
         let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
-        let model = weights::load(&folder.join("model.safetensors"), &config, device)?;
-        Self::new(config, tokenizer, model, device)
+        let weights = weights::load(&folder.join("model.safetensors"), &config)?;
+        Self::new(config, tokenizer, weights, compute)
     }
 
     fn new(
         config: ModelConfig,
         tokenizer: TextTokenizer,
-        model: Transformer<AutodiffBackend>,
-        device: &Device,
+        weights: Weights,
+        compute: &Compute,
     ) -> Result<Self, PolicyError> {
         let (n_ids, vocab_size) = (tokenizer.n_ids(), config.vocab_size);
         if vocab_size < n_ids {
             return Err(PolicyError::TokenizerTooLarge { n_ids, vocab_size });
         }
+        let body = if compute.is_engine() {
+            Body::Cpu(OnCpu::new(&config, n_ids, weights, compute))
+        } else {
+            Body::Burn(OnBurn::new(&config, n_ids, &weights, &compute.device))
+        };
         Ok(Self {
             config,
             tokenizer,
-            model,
-            device: Device::clone(device),
+            compute: compute.clone(),
+            body,
         })
     }
 
     /// Writes the three files into an existing folder. Not atomic: write to a fresh folder and rename it.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), PolicyError> {
         let path = folder.join("config.json");
         fs::write(&path, self.config.to_json())
             .map_err(|source| PolicyError::Io { path, source })?;
-        weights::save(&self.model, &folder.join("model.safetensors"))?;
+        let path = folder.join("model.safetensors");
+        weights::save(&self.config, &self.weights(), &path)?;
         Ok(self.tokenizer.save(&folder.join("tokenizer.json"))?)
     }
 
@@ -152,111 +199,174 @@ impl Policy {
         &self.tokenizer
     }
 
-    /// Its weights, for an optimiser.
-    pub fn model(&self) -> &Transformer<AutodiffBackend> {
-        &self.model
+    /// How it computes.
+    pub fn compute(&self) -> &Compute {
+        &self.compute
     }
 
-    /// Where its tensors live.
-    pub fn device(&self) -> &Device {
-        &self.device
+    /// What it computes on, for a report: the engine's instructions and numbers, or burn's backend.
+    pub fn computes_on(&self) -> String {
+        match &self.body {
+            Body::Cpu(on_cpu) => {
+                let cpu = &self.compute.cpu;
+                let format = format!("{:?}", on_cpu.format()).to_lowercase();
+                format!("cpu, {}, {format}, {} threads", cpu.isa(), cpu.n_threads())
+            }
+            Body::Burn(_) => format!("burn, {BACKEND}"),
+        }
     }
 
-    /// Replaces the weights by what `update` makes of them.
-    pub fn update(
-        &mut self,
-        update: impl FnOnce(Transformer<AutodiffBackend>) -> Transformer<AutodiffBackend>,
-    ) {
-        self.model = update(self.model.clone());
+    /// Its trained numbers.
+    pub fn weights(&self) -> Cow<'_, Weights> {
+        match &self.body {
+            Body::Cpu(on_cpu) => Cow::Borrowed(on_cpu.weights()),
+            Body::Burn(on_burn) => Cow::Owned(on_burn.weights()),
+        }
     }
 
     /// Every tensor by its Hugging Face name with its values, in a fixed order.
     pub fn named_weights(&self) -> Vec<(String, Vec<f32>)> {
-        let tensors = weights::named_tensors(&self.model);
-        tensors
-            .into_iter()
-            .map(|(name, _shape, values)| (name, values))
-            .collect()
+        let names = parameters(&self.config);
+        let names = names.into_iter().map(|Parameter { name, .. }| name);
+        names.zip(self.weights().values().to_vec()).collect()
+    }
+
+    /// The same policy with other numbers.
+    #[must_use]
+    pub fn with_weights(&self, weights: Weights) -> Self {
+        let n_ids = self.tokenizer.n_ids();
+        let body = match &self.body {
+            Body::Cpu(_) => Body::Cpu(OnCpu::new(&self.config, n_ids, weights, &self.compute)),
+            Body::Burn(_) => {
+                let device = &self.compute.device;
+                Body::Burn(OnBurn::new(&self.config, n_ids, &weights, device))
+            }
+        };
+        Self {
+            body,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn body(&self) -> &Body {
+        &self.body
+    }
+
+    pub(crate) fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
     }
 
     /// A sampler over the weights as they are now.
     pub fn generator(&self) -> Generator {
-        Generator::new(
-            self.config.clone(),
-            self.model.valid(),
-            self.tokenizer.n_ids(),
-            Device::clone(&self.device),
-        )
+        Generator(match &self.body {
+            Body::Cpu(on_cpu) => {
+                Sampler::Cpu(longhand_engine::Generator::new(on_cpu.sampler().clone()))
+            }
+            Body::Burn(on_burn) => Sampler::Burn(on_burn.generator()),
+        })
     }
 
-    /// Differentiable log-probabilities `[n_sampled]` of every suffix's sampled tokens, in order, and
-    /// beside them the entropies. Each prefix is run once, gradients included.
+    /// A training pass: log-probabilities of every context's sampled tokens, and a way back to the
+    /// gradient. What contexts begin with in common is run once, gradients included.
     ///
-    /// The distribution is `softmax(logits / temperature)` over the tokenizer's ids.
+    /// The distribution is `softmax(logits / temperature)` over the tokenizer's ids. `buffers` are those
+    /// that the last pass gave back, or none.
     ///
     /// # Panics
-    /// When there is no sampled token, or a suffix has sampled tokens but no given one.
-    pub fn logprobs(
+    /// When there is no sampled token, or a prompt is empty.
+    pub fn forward(
         &self,
-        groups: &[PrefixGroup],
+        contexts: &[Context<'_>],
         temperature: f64,
-    ) -> (Tensor<AutodiffBackend, 1>, Tensor<Backend, 1>) {
-        let (hidden, targets) = hidden_at_targets(&self.model, &self.config, groups, &self.device);
-        let head = self.model.head(self.tokenizer.n_ids());
-        head::differentiable_logprobs(hidden, head, targets, temperature)
-    }
-
-    /// The same numbers without a gradient graph.
-    ///
-    /// # Panics
-    /// As [`Policy::logprobs`].
-    pub fn score(&self, groups: &[PrefixGroup], temperature: f64) -> Scores {
-        let model = self.model.valid();
-        let (hidden, targets) = hidden_at_targets(&model, &self.config, groups, &self.device);
-        let scores = head::score(
-            hidden,
-            model.head(self.tokenizer.n_ids()),
-            targets,
-            temperature,
-        );
-        Scores {
-            logprobs: scores.logprobs.into_data().iter::<f32>().collect(),
-            entropies: scores.entropies.into_data().iter::<f32>().collect(),
+        buffers: PassBuffers,
+    ) -> Pass {
+        match &self.body {
+            Body::Cpu(on_cpu) => {
+                let pass =
+                    on_cpu
+                        .model()
+                        .forward(contexts, temperature, self.compute.keep, buffers);
+                Pass {
+                    scores: scores_of(pass.scores().clone()),
+                    way_back: WayBack::Cpu(pass),
+                }
+            }
+            Body::Burn(on_burn) => {
+                let pass = on_burn.forward(contexts, temperature);
+                Pass {
+                    scores: Scores {
+                        logprobs: on_burn::to_host(pass.logprobs.clone().inner()),
+                        entropies: on_burn::to_host(pass.entropies.clone()),
+                    },
+                    way_back: WayBack::Burn(pass),
+                }
+            }
         }
     }
 
-    /// Waits for the device and gives cached memory back to it, between phases.
-    pub fn clean_memory(&self) {
-        Backend::memory_cleanup(&self.device);
+    /// The same numbers without a way back.
+    ///
+    /// # Panics
+    /// As [`Policy::forward`].
+    pub fn score(&self, contexts: &[Context<'_>], temperature: f64) -> Scores {
+        match &self.body {
+            Body::Cpu(on_cpu) => scores_of(on_cpu.model().score(contexts, temperature)),
+            Body::Burn(on_burn) => {
+                let (logprobs, entropies) = on_burn.score(contexts, temperature);
+                Scores {
+                    logprobs,
+                    entropies,
+                }
+            }
+        }
     }
 }
 
-/// Normed hidden states `[n_sampled, hidden]` that predict the sampled tokens, and those tokens' ids.
-fn hidden_at_targets<B>(
-    model: &Transformer<B>,
-    config: &ModelConfig,
-    groups: &[PrefixGroup],
-    device: &Device,
-) -> (Tensor<B, 2>, Tensor<Backend, 1, burn::tensor::Int>)
-where
-    B: burn::tensor::backend::Backend<Device = Device>,
-{
-    let layout = Layout::new(groups);
-    assert!(
-        !layout.targets.is_empty(),
-        "there is no sampled token to score"
-    );
-    let heads = Heads {
-        n_heads: config.n_heads,
-        n_kv_heads: config.n_kv_heads,
-        head_dim: config.head_dim,
-    };
-    let mut attention = layout.attention(heads, device);
-    let hidden = model.trunk(config, &layout.ids, &layout.positions, &mut attention);
-    let rows = index_tensor(layout.target_rows.iter().copied(), device);
-    let hidden = model.final_norm(config, hidden.select(0, rows));
-    (
-        hidden,
-        index_tensor(layout.targets.iter().map(|id| *id as i32), device),
-    )
+fn scores_of(scores: longhand_engine::TokenScores) -> Scores {
+    let longhand_engine::TokenScores {
+        logprobs,
+        entropies,
+        ..
+    } = scores;
+    Scores {
+        logprobs,
+        entropies,
+    }
+}
+
+/// Samples completions from a policy's weights as they were when it was made.
+#[derive(Clone)]
+pub struct Generator(Sampler);
+
+#[derive(Clone)]
+enum Sampler {
+    Cpu(longhand_engine::Generator),
+    Burn(on_burn::Generator),
+}
+
+impl Generate for Generator {
+    type Error = GenerateError;
+
+    fn generate(
+        &mut self,
+        requests: &[Request],
+        sampling: &Sampling,
+    ) -> Result<Vec<Completion>, GenerateError> {
+        match &mut self.0 {
+            Sampler::Cpu(generator) => generator.generate(requests, sampling),
+            Sampler::Burn(generator) => generator.generate(requests, sampling),
+        }
+    }
+
+    fn serve(
+        &mut self,
+        first: Vec<Request>,
+        sampling: &Sampling,
+        on_finished: &mut dyn FnMut(usize, Completion) -> ControlFlow<(), Vec<Request>>,
+    ) -> Result<(), ServeError<GenerateError>> {
+        match &mut self.0 {
+            Sampler::Cpu(generator) => generator.serve(first, sampling, on_finished),
+            Sampler::Burn(generator) => generator.serve(first, sampling, on_finished),
+        }
+    }
 }

@@ -1,18 +1,14 @@
 //! `model.safetensors` in Hugging Face names and layout.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use burn::{
-    module::Param,
-    tensor::{Tensor, backend::Backend},
-};
+use longhand_engine::{ModelConfig, Parameter, Weights, parameters};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use thiserror::Error;
-
-use crate::{model::Transformer, model_config::ModelConfig};
 
 /// Weights that could not be read or written.
 #[derive(Debug, Error)]
@@ -74,11 +70,7 @@ pub enum WeightsError {
 }
 
 /// Reads a model; every tensor of the file must be used and every tensor of the model present.
-pub(crate) fn load<B: Backend>(
-    path: &Path,
-    config: &ModelConfig,
-    device: &B::Device,
-) -> Result<Transformer<B>, WeightsError> {
+pub(crate) fn load(path: &Path, config: &ModelConfig) -> Result<Weights, WeightsError> {
     let bytes = std::fs::read(path).map_err(|source| WeightsError::Io {
         path: path.to_owned(),
         source,
@@ -91,11 +83,13 @@ pub(crate) fn load<B: Backend>(
         .iter()
         .map(|(name, view)| (name.to_string(), view))
         .collect();
-    let model = Transformer::assemble(config, device, |name, shape| {
-        let view = unused.remove(name).ok_or_else(|| WeightsError::Missing {
-            path: path.to_owned(),
-            name: name.into(),
-        })?;
+    let weights = Weights::assemble(config, |Parameter { name, shape }| {
+        let view = unused
+            .remove(name.as_str())
+            .ok_or_else(|| WeightsError::Missing {
+                path: path.to_owned(),
+                name: name.clone(),
+            })?;
         let transposed = is_projection(name);
         let mut expected = shape.to_vec();
         if transposed {
@@ -104,14 +98,14 @@ pub(crate) fn load<B: Backend>(
         if view.shape() != expected {
             return Err(WeightsError::Shape {
                 path: path.to_owned(),
-                name: name.into(),
+                name: name.clone(),
                 found: view.shape().to_vec(),
                 expected,
             });
         }
         let values = to_f32(&view).ok_or_else(|| WeightsError::Type {
             path: path.to_owned(),
-            name: name.into(),
+            name: name.clone(),
             found: format!("{:?}", view.dtype()),
         })?;
         Ok(if transposed {
@@ -121,7 +115,7 @@ pub(crate) fn load<B: Backend>(
         })
     })?;
     if unused.is_empty() {
-        Ok(model)
+        Ok(weights)
     } else {
         let names = unused.into_keys().collect::<Vec<_>>().join(", ");
         Err(WeightsError::Extra {
@@ -132,18 +126,20 @@ pub(crate) fn load<B: Backend>(
 }
 
 /// Writes a model in f32; reading it back gives the same bits.
-pub(crate) fn save<B: Backend>(model: &Transformer<B>, path: &Path) -> Result<(), WeightsError> {
-    let tensors = named_tensors(model);
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+pub(crate) fn save(
+    config: &ModelConfig,
+    weights: &Weights,
+    path: &Path,
+) -> Result<(), WeightsError> {
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = parameters(config)
         .into_iter()
-        .map(|(name, shape, values)| {
+        .zip(weights.values())
+        .map(|(Parameter { name, shape }, values)| {
             let (shape, values) = if is_projection(&name) {
-                (
-                    vec![shape[1], shape[0]],
-                    transpose(&values, shape[0], shape[1]),
-                )
+                let turned = transpose(values, shape[0], shape[1]);
+                (vec![shape[1], shape[0]], Cow::Owned(turned))
             } else {
-                (shape, values)
+                (shape, Cow::Borrowed(values))
             };
             (
                 name,
@@ -174,99 +170,6 @@ pub(crate) fn save<B: Backend>(model: &Transformer<B>, path: &Path) -> Result<()
         path: path.to_owned(),
         source,
     })
-}
-
-/// Every tensor by its Hugging Face name, its shape in our layout and its values, in the model's order.
-pub(crate) fn named_tensors<B: Backend>(
-    model: &Transformer<B>,
-) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let mut tensors = Vec::new();
-    push(
-        &mut tensors,
-        "model.embed_tokens.weight",
-        &model.embed_tokens,
-    );
-    for (layer_idx, layer) in model.layers.iter().enumerate() {
-        let name = |part: &str| format!("model.layers.{layer_idx}.{part}");
-        for (part, bias) in [
-            ("q_proj", &layer.q_bias),
-            ("k_proj", &layer.k_bias),
-            ("v_proj", &layer.v_bias),
-        ] {
-            if let Some(bias) = bias {
-                push(&mut tensors, &name(&format!("self_attn.{part}.bias")), bias);
-            }
-        }
-        for (part, norm) in [("q_norm", &layer.q_norm), ("k_norm", &layer.k_norm)] {
-            if let Some(norm) = norm {
-                push(
-                    &mut tensors,
-                    &name(&format!("self_attn.{part}.weight")),
-                    norm,
-                );
-            }
-        }
-        push(
-            &mut tensors,
-            &name("input_layernorm.weight"),
-            &layer.input_norm,
-        );
-        push(
-            &mut tensors,
-            &name("self_attn.q_proj.weight"),
-            &layer.q_proj,
-        );
-        push(
-            &mut tensors,
-            &name("self_attn.k_proj.weight"),
-            &layer.k_proj,
-        );
-        push(
-            &mut tensors,
-            &name("self_attn.v_proj.weight"),
-            &layer.v_proj,
-        );
-        push(
-            &mut tensors,
-            &name("self_attn.o_proj.weight"),
-            &layer.o_proj,
-        );
-        push(
-            &mut tensors,
-            &name("post_attention_layernorm.weight"),
-            &layer.post_attention_norm,
-        );
-        push(
-            &mut tensors,
-            &name("mlp.gate_proj.weight"),
-            &layer.gate_proj,
-        );
-        push(&mut tensors, &name("mlp.up_proj.weight"), &layer.up_proj);
-        push(
-            &mut tensors,
-            &name("mlp.down_proj.weight"),
-            &layer.down_proj,
-        );
-    }
-    push(&mut tensors, "model.norm.weight", &model.norm);
-    if let Some(lm_head) = &model.lm_head {
-        push(&mut tensors, "lm_head.weight", lm_head);
-    }
-    tensors
-}
-
-fn push<B: Backend, const D: usize>(
-    tensors: &mut Vec<(String, Vec<usize>, Vec<f32>)>,
-    name: &str,
-    parameter: &Param<Tensor<B, D>>,
-) {
-    let tensor = parameter.val();
-    let shape = tensor.dims().to_vec();
-    tensors.push((
-        name.to_string(),
-        shape,
-        tensor.into_data().iter::<f32>().collect(),
-    ));
 }
 
 /// Whether a tensor is a matrix that Hugging Face files keep as `[out, in]` and we as `[in, out]`.

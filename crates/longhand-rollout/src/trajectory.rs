@@ -76,10 +76,13 @@ pub enum Prompts {
 /// The contexts of all turns, ready for [`crate::micro_batches`], each with its place.
 ///
 /// Turn `t` of every attempt at a problem is in one group, for they show the same chunk.
-pub fn contexts(groups: &[Group], prompts: Prompts) -> Vec<(TurnIdx, Context<'_>)> {
+pub fn contexts<'a>(
+    groups: impl IntoIterator<Item = &'a Group>,
+    prompts: Prompts,
+) -> Vec<(TurnIdx, Context<'a>)> {
     let mut contexts = Vec::new();
     let mut first_of_problem = 0;
-    for (group_idx, group) in groups.iter().enumerate() {
+    for (group_idx, group) in groups.into_iter().enumerate() {
         for (trajectory_idx, trajectory) in group.trajectories.iter().enumerate() {
             for (turn_idx, turn) in trajectory.turns.iter().enumerate() {
                 let prompt = match prompts {

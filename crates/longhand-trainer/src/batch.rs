@@ -15,26 +15,30 @@ pub(crate) struct Row {
     pub(crate) weight: f64,
 }
 
-/// A mini-batch as a prefix tree with its rows.
+/// A mini-batch: contexts with their rows.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) tree: PrefixTree,
-    /// In the order of the tree's contexts.
+pub(crate) struct Batch<'a> {
+    pub(crate) contexts: Vec<Context<'a>>,
+    /// In the order of the contexts.
     pub(crate) rows: Vec<Row>,
+    /// Tokens to run when what contexts begin with in common is run once.
+    pub(crate) n_run: usize,
+    /// Tokens to run when every context is run by itself.
+    pub(crate) n_unshared: usize,
     /// Trained tokens of the mini-batch, those of advantage zero included.
     pub(crate) n_trained: usize,
 }
 
 /// Packs whole groups. Weights come from the counts of the whole mini-batch, before anything is cut
 /// or left out. Rows whose gradient is zero by construction are left out when `skip_zero` is set.
-pub(crate) fn pack(
-    scored: &[ScoredGroup],
+pub(crate) fn pack<'a>(
+    scored: &'a [ScoredGroup],
     credited: &Credited,
     settings: &ObjectiveSettings,
     skip_zero: bool,
-) -> Batch {
-    let groups: Vec<_> = scored.iter().map(|scored| scored.group.clone()).collect();
-    let trained: Vec<(TurnIdx, Context<'_>, f64)> = contexts(&groups, Prompts::Student)
+) -> Batch<'a> {
+    let groups = scored.iter().map(|scored| &scored.group);
+    let trained: Vec<(TurnIdx, Context<'a>, f64)> = contexts(groups, Prompts::Student)
         .into_iter()
         .filter_map(|(at, context)| {
             let advantage = credited.turns[at.group][at.trajectory][at.turn].advantage?;
@@ -71,10 +75,13 @@ pub(crate) fn pack(
             ),
         })
         .collect();
-    let kept: Vec<Context<'_>> = kept.into_iter().map(|(_, context, _)| context).collect();
+    let contexts: Vec<Context<'a>> = kept.into_iter().map(|(_, context, _)| context).collect();
+    let tree = PrefixTree::new(&contexts);
     Batch {
-        tree: PrefixTree::new(&kept),
+        contexts,
         rows,
+        n_run: tree.n_shared(),
+        n_unshared: tree.n_unshared(),
         n_trained,
     }
 }
@@ -201,7 +208,8 @@ mod tests {
             &settings(ALL[0], Unit::Context),
             true,
         );
-        assert!(batch.rows.is_empty() && batch.tree.groups.is_empty());
+        assert!(batch.rows.is_empty() && batch.contexts.is_empty());
+        assert_eq!((batch.n_run, batch.n_unshared), (0, 0));
         assert_eq!(batch.n_trained, 0);
     }
 
@@ -262,16 +270,15 @@ mod tests {
             prop_assert_eq!(found.len(), batch.rows.len());
             prop_assert_eq!(found, expected);
 
-            for (group, contexts) in batch.tree.groups.iter().zip(&batch.tree.contexts) {
-                for (suffix, context_idx) in group.suffixes.iter().zip(contexts) {
-                    let row = &batch.rows[*context_idx];
-                    let turn = &scored[row.at.group].group.trajectories[row.at.trajectory].turns[row.at.turn];
-                    prop_assert_eq!(&suffix.sampled, &turn.completion);
-                    prop_assert_eq!([group.prefix.as_slice(), &suffix.given].concat(), turn.prompt.clone());
-                    let credit = credited.turns[row.at.group][row.at.trajectory][row.at.turn];
-                    prop_assert_eq!(Some(row.advantage), credit.advantage);
-                }
+            prop_assert_eq!(batch.contexts.len(), batch.rows.len());
+            for (context, row) in batch.contexts.iter().zip(&batch.rows) {
+                let turn = &scored[row.at.group].group.trajectories[row.at.trajectory].turns[row.at.turn];
+                prop_assert_eq!(context.completion, &turn.completion[..]);
+                prop_assert_eq!(context.prompt, &turn.prompt[..]);
+                let credit = credited.turns[row.at.group][row.at.trajectory][row.at.turn];
+                prop_assert_eq!(Some(row.advantage), credit.advantage);
             }
+            prop_assert!(batch.n_run <= batch.n_unshared);
         }
 
         #[test]

@@ -7,7 +7,7 @@ use longhand_advantage::{is_live, turn_pool};
 use longhand_config::{Credit, Overlong, TamtrlCredit};
 use longhand_policy::Policy;
 use longhand_reward_outcome::overlong_penalty;
-use longhand_rollout::{Group, PrefixTree, Prompts, Trajectory, TurnKind, contexts, micro_batches};
+use longhand_rollout::{Context, Group, Prompts, Trajectory, TurnKind, contexts, micro_batches};
 
 use crate::{error::TrainError, workbench::Workbench};
 
@@ -134,18 +134,15 @@ fn teacher_scores(
             scored.push(context);
         }
     }
-    let tree = PrefixTree::new(&scored);
-    for micro_batch in micro_batches(&tree.groups, token_budget)? {
-        let logprobs = policy
-            .score(&micro_batch.groups(&tree.groups), 1.0)
-            .logprobs;
+    for micro_batch in micro_batches(&scored, token_budget)? {
+        let contexts: Vec<Context<'_>> = micro_batch.iter().map(|idx| scored[*idx]).collect();
+        let logprobs = policy.score(&contexts, 1.0).logprobs;
         let mut logprobs = logprobs.as_slice();
-        for (group_idx, suffix_idx) in micro_batch.suffixes() {
-            let n = tree.groups[group_idx].suffixes[suffix_idx].sampled.len();
-            let (of_turn, rest) = logprobs.split_at(n);
+        for context_idx in micro_batch {
+            let (of_turn, rest) = logprobs.split_at(scored[context_idx].completion.len());
             logprobs = rest;
             let probabilities: Vec<f64> = of_turn.iter().map(|lp| f64::from(*lp).exp()).collect();
-            let at = places[tree.contexts[group_idx][suffix_idx]];
+            let at = places[context_idx];
             scores[at.group][at.trajectory][at.turn] = credit.rewards.turn_score(&probabilities);
         }
     }

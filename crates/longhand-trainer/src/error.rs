@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use longhand_memory::ReaderError;
-use longhand_policy::{PolicyError, TokenizerError};
+use longhand_policy::{CpuError, PolicyError, TokenizerError};
 use longhand_rollout::RolloutError;
 use longhand_run::{CheckpointError, RunError};
 use longhand_tasks::TaskError;
@@ -15,6 +15,9 @@ pub enum TrainError {
     /// The policy folder cannot be read or written.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The machine is not as the experiment asks.
+    #[error("compute.instructions: {0}")]
+    Cpu(#[from] CpuError),
     /// Text cannot be turned into tokens or back.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

@@ -6,12 +6,13 @@ use std::{
 };
 
 use longhand_config::{Experiment, PolicySource, Rl, Stage, WarmStart};
-use longhand_policy::{Device, Policy};
+use longhand_policy::{Compute, Policy};
 use longhand_run::{Labels, LengthPoint, LengthSeries, MetricsWriter, RunDir, Series, Transcript};
 use longhand_tasks::Split;
 use serde::Serialize;
 
 use crate::{
+    compute::compute,
     error::TrainError,
     evaluate::{EvalOptions, EvalReport, evaluate},
     from_scratch::from_scratch,
@@ -52,10 +53,10 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When its folder cannot be read, or its task cannot be opened for a tokenizer.
-pub fn open_policy(experiment: &Experiment, device: &Device) -> Result<Policy, TrainError> {
+pub fn open_policy(experiment: &Experiment, compute: &Compute) -> Result<Policy, TrainError> {
     match &experiment.policy {
-        PolicySource::Folder(folder) => Ok(Policy::load(folder, device)?),
-        PolicySource::FromScratch(settings) => from_scratch(experiment, settings, device),
+        PolicySource::Folder(folder) => Ok(Policy::load(folder, compute)?),
+        PolicySource::FromScratch(settings) => from_scratch(experiment, settings, compute),
     }
 }
 
@@ -65,8 +66,7 @@ pub fn open_policy(experiment: &Experiment, device: &Device) -> Result<Policy, T
 /// What can go wrong is in [`TrainError`]; everything that can be refused is refused before the
 /// folder is made, and what had been finished stays there.
 pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome, TrainError> {
-    let device = Device::default();
-    let mut policy = open_policy(experiment, &device)?;
+    let mut policy = open_policy(experiment, &compute(experiment)?)?;
     let bench = Workbench::new(experiment, &policy)?;
     refuse_early(experiment, &bench)?;
     let folder = match &options.out {

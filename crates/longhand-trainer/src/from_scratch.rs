@@ -2,7 +2,7 @@
 
 use longhand_config::{Experiment, Family, FromScratch, TokenizerKind};
 use longhand_policy::{
-    Device, Initialisation, ModelConfig, Policy, TextTokenizer, train_tokenizer,
+    Compute, Initialisation, ModelConfig, Policy, TextTokenizer, train_tokenizer,
 };
 use longhand_rollout::{Purpose, StreamKey};
 use longhand_tasks::{Source, vocabulary_sample};
@@ -19,7 +19,7 @@ const END_TOKEN: &str = "<eos>";
 pub fn from_scratch(
     experiment: &Experiment,
     settings: &FromScratch,
-    device: &Device,
+    compute: &Compute,
 ) -> Result<Policy, TrainError> {
     let tokenizer = task_tokenizer(experiment, settings)?;
     let end_id = tokenizer
@@ -61,7 +61,7 @@ pub fn from_scratch(
         tokenizer,
         init,
         &mut key.rng(),
-        device,
+        compute,
     )?)
 }
 

@@ -7,6 +7,7 @@
 //! to find them: rewards, advantages and objectives live in crates of their own.
 
 mod batch;
+mod compute;
 mod credit;
 mod error;
 mod evaluate;
@@ -23,6 +24,7 @@ mod transcripts;
 mod warm_start;
 mod workbench;
 
+pub use compute::compute;
 pub use credit::{Credited, ScoredGroup, TurnCredit};
 pub use error::TrainError;
 pub use evaluate::{EvalOptions, EvalReport, LengthScore, evaluate};

@@ -12,8 +12,8 @@ use longhand_config::{Credit, Rl};
 use longhand_objective::{Metrics, TokenBatch};
 use longhand_policy::Policy;
 use longhand_rollout::{
-    CollectOptions, EncodedProblem, Generate, Group, MicroBatch, Purpose, Sampling, StreamBase,
-    collect, micro_batches,
+    CollectOptions, EncodedProblem, Generate, Group, Purpose, Sampling, StreamBase, collect,
+    micro_batches,
 };
 use longhand_tasks::Split;
 use std::sync::Arc;
@@ -238,25 +238,21 @@ impl<'a> Learner<'a> {
         &mut self,
         policy: &mut Policy,
         scored: &[ScoredGroup],
-        batch: &Batch,
+        batch: &Batch<'_>,
         step: usize,
     ) -> Result<UpdateReport, TrainError> {
         let mut metrics = Metrics::default();
         let mut max_logprob_difference: f64 = 0.0;
-        for micro_batch in micro_batches(&batch.tree.groups, self.settings.micro_batch_tokens)? {
-            let groups = micro_batch.groups(&batch.tree.groups);
+        for micro_batch in micro_batches(&batch.contexts, self.settings.micro_batch_tokens)? {
+            let contexts: Vec<_> = micro_batch.iter().map(|idx| batch.contexts[*idx]).collect();
             let temperature = self.settings.sampling.temperature;
-            let (logprobs, _entropies) = policy.logprobs(&groups, temperature);
-            let current: Vec<f64> = logprobs.clone().inner().into_data().iter::<f64>().collect();
+            let pass = policy.forward(&contexts, temperature, self.updater.take_buffers());
+            let current = to_f64(&pass.scores().logprobs);
             let tokens = Tokens::of(&micro_batch, batch, scored);
-            let reference: Option<Vec<f64>> = self.reference.as_ref().map(|reference| {
-                reference
-                    .score(&groups, temperature)
-                    .logprobs
-                    .into_iter()
-                    .map(f64::from)
-                    .collect()
-            });
+            let reference = self
+                .reference
+                .as_ref()
+                .map(|reference| to_f64(&reference.score(&contexts, temperature).logprobs));
             for (current, rollout) in current.iter().zip(&tokens.rollout_logprobs) {
                 max_logprob_difference = max_logprob_difference.max((current - rollout).abs());
             }
@@ -280,7 +276,7 @@ impl<'a> Learner<'a> {
                 });
             }
             metrics.merge(&evaluation.metrics);
-            self.updater.accumulate(policy, logprobs, &evaluation.grad);
+            self.updater.accumulate(policy, pass, &evaluation.grad);
         }
         let update = self.updater.update(policy);
         if !update.grad_norm.is_finite() {
@@ -296,8 +292,8 @@ impl<'a> Learner<'a> {
             max_logprob_difference,
             n_trained_tokens: batch.n_trained,
             n_rows: batch.rows.len(),
-            n_run_tokens: batch.tree.n_shared(),
-            n_unshared_tokens: batch.tree.n_unshared(),
+            n_run_tokens: batch.n_run,
+            n_unshared_tokens: batch.n_unshared,
         })
     }
 }
@@ -312,10 +308,10 @@ struct Tokens {
 }
 
 impl Tokens {
-    fn of(micro_batch: &MicroBatch, batch: &Batch, scored: &[ScoredGroup]) -> Self {
+    fn of(micro_batch: &[usize], batch: &Batch<'_>, scored: &[ScoredGroup]) -> Self {
         let mut tokens = Self::default();
-        for (group_idx, suffix_idx) in micro_batch.suffixes() {
-            let row = &batch.rows[batch.tree.contexts[group_idx][suffix_idx]];
+        for context_idx in micro_batch {
+            let row = &batch.rows[*context_idx];
             let turn =
                 &scored[row.at.group].group.trajectories[row.at.trajectory].turns[row.at.turn];
             let n = turn.completion.len();
@@ -330,6 +326,10 @@ impl Tokens {
         }
         tokens
     }
+}
+
+fn to_f64(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|value| f64::from(*value)).collect()
 }
 
 /// Cuts groups into `n` nearly equal runs of whole problems.
@@ -363,7 +363,7 @@ mod tests {
 
     use longhand_config::{Experiment, Optimizer, Stage, Unit};
     use longhand_objective::Aggregation;
-    use longhand_policy::Device;
+    use longhand_policy::Compute;
 
     use super::*;
     use crate::{
@@ -377,7 +377,7 @@ mod tests {
             .join("../../configs/smoke")
             .join(name);
         let experiment = Experiment::load(&path, &[]).unwrap();
-        let mut policy = open_policy(&experiment, &Device::default()).unwrap();
+        let mut policy = open_policy(&experiment, &Compute::default()).unwrap();
         let bench = Workbench::new(&experiment, &policy).unwrap();
         let [Stage::WarmStart(warm_start), Stage::Rl(rl), ..] = &experiment.stages[..] else {
             panic!("{:?}", experiment.stages);

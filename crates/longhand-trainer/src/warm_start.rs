@@ -79,7 +79,6 @@ impl<'a> WarmStarter<'a> {
     ) -> Result<WarmStartReport, TrainError> {
         let start = Instant::now();
         let examples = self.examples(step)?;
-        // Prefixes are hardly ever shared between different problems, so every example runs alone.
         let contexts: Vec<Context<'_>> = examples
             .iter()
             .enumerate()
@@ -89,8 +88,6 @@ impl<'a> WarmStarter<'a> {
                 completion: &example.target,
             })
             .collect();
-        let tree = PrefixTree::new(&contexts);
-        let groups: Vec<_> = tree.groups.iter().map(unshared).collect();
         let n_tokens = |kind: fn(TurnKind) -> bool| -> usize {
             examples
                 .iter()
@@ -101,19 +98,16 @@ impl<'a> WarmStarter<'a> {
         let (n_answer, n_read) = (n_tokens(is_answer), n_tokens(|kind| !is_answer(kind)));
         let (mut read_loss, mut answer_loss) = (0.0, 0.0);
         let mut n_run_tokens = 0;
-        for micro_batch in micro_batches(&groups, self.settings.micro_batch_tokens)? {
-            let parts = micro_batch.groups(&groups);
-            n_run_tokens += parts
-                .iter()
-                .map(longhand_rollout::PrefixGroup::n_shared)
-                .sum::<usize>();
-            let (logprobs, _entropies) = policy.logprobs(&parts, 1.0);
-            let values: Vec<f64> = logprobs.clone().inner().into_data().iter::<f64>().collect();
+        for micro_batch in micro_batches(&contexts, self.settings.micro_batch_tokens)? {
+            let part: Vec<_> = micro_batch.iter().map(|idx| contexts[*idx]).collect();
+            n_run_tokens += PrefixTree::new(&part).n_shared();
+            let pass = policy.forward(&part, 1.0, self.updater.take_buffers());
+            let values = &pass.scores().logprobs;
             let mut grad = Vec::with_capacity(values.len());
-            for (group_idx, suffix_idx) in micro_batch.suffixes() {
-                let example = &examples[tree.contexts[group_idx][suffix_idx]];
+            for context_idx in micro_batch {
+                let example = &examples[context_idx];
                 let of_example = &values[grad.len()..grad.len() + example.target.len()];
-                let sum: f64 = of_example.iter().sum();
+                let sum: f64 = of_example.iter().map(|lp| f64::from(*lp)).sum();
                 let weight = if is_answer(example.kind) {
                     answer_loss -= sum / n_answer as f64;
                     self.settings.answer_weight / n_answer as f64
@@ -123,7 +117,7 @@ impl<'a> WarmStarter<'a> {
                 };
                 grad.extend(std::iter::repeat_n(-weight, example.target.len()));
             }
-            self.updater.accumulate(policy, logprobs, &grad);
+            self.updater.accumulate(policy, pass, &grad);
         }
         let update = self.updater.update(policy);
         for (what, value) in [
@@ -207,28 +201,12 @@ fn is_answer(kind: TurnKind) -> bool {
     kind == TurnKind::Answer
 }
 
-/// A group of one, its prefix moved into its suffix: one padded row instead of two.
-fn unshared(group: &longhand_rollout::PrefixGroup) -> longhand_rollout::PrefixGroup {
-    let suffixes = group
-        .suffixes
-        .iter()
-        .map(|suffix| longhand_rollout::Suffix {
-            given: [group.prefix.as_slice(), &suffix.given].concat(),
-            sampled: suffix.sampled.clone(),
-        });
-    longhand_rollout::PrefixGroup {
-        prefix: Vec::new(),
-        suffixes: suffixes.collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use longhand_config::{Experiment, Stage};
-    use longhand_policy::Device;
-    use longhand_rollout::{PrefixGroup, Suffix};
+    use longhand_policy::Compute;
 
     use super::*;
     use crate::experiment::open_policy;
@@ -236,7 +214,7 @@ mod tests {
     fn smoke() -> (Experiment, Policy, Workbench) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/smoke/tamtrl.toml");
         let experiment = Experiment::load(&path, &[]).unwrap();
-        let policy = open_policy(&experiment, &Device::default()).unwrap();
+        let policy = open_policy(&experiment, &Compute::default()).unwrap();
         let bench = Workbench::new(&experiment, &policy).unwrap();
         (experiment, policy, bench)
     }
@@ -261,14 +239,11 @@ mod tests {
         named.into_iter().flat_map(|(_, values)| values).collect()
     }
 
-    fn alone(example: &Example) -> PrefixGroup {
-        let suffix = Suffix {
-            given: example.prompt.clone(),
-            sampled: example.target.clone(),
-        };
-        PrefixGroup {
-            prefix: Vec::new(),
-            suffixes: vec![suffix],
+    fn alone(example: &Example) -> Context<'_> {
+        Context {
+            group: 0,
+            prompt: &example.prompt,
+            completion: &example.target,
         }
     }
 
@@ -343,9 +318,9 @@ mod tests {
         let n: usize = reads().map(|example| example.target.len()).sum();
         let mut updater = Updater::new(&settings.optimizer, 1);
         for example in reads() {
-            let (logprobs, _) = policy.logprobs(&[alone(example)], 1.0);
+            let pass = policy.forward(&[alone(example)], 1.0, updater.take_buffers());
             let grad = vec![-1.0 / n as f64; example.target.len()];
-            updater.accumulate(&policy, logprobs, &grad);
+            updater.accumulate(&policy, pass, &grad);
         }
         let mut expected = policy.clone();
         let update = updater.update(&mut expected);

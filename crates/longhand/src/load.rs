@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use longhand_config::{Experiment, ReaderSettings};
 use longhand_memory::{ChunkOptions, ReaderError, ReaderLimits, TemplatesText};
-use longhand_policy::{Device, Policy};
+use longhand_policy::{Compute, Policy};
 use longhand_run::RunDir;
 use longhand_trainer::policy_encode;
 
@@ -44,7 +44,7 @@ pub(crate) struct ReaderArgs {
 
 /// Reads a run (its latest checkpoint) or a model in Hugging Face layout.
 pub(crate) fn load(path: &Path) -> Result<Loaded> {
-    let device = Device::default();
+    let compute = Compute::default();
     if path.join("config.toml").is_file() {
         let run = RunDir::open(path)?;
         let folder = run.latest_checkpoint()?.with_context(|| {
@@ -54,7 +54,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
             )
         })?;
         let experiment = Experiment::load(&path.join("config.toml"), &[])?;
-        let policy = Policy::load(&folder, &device)?;
+        let policy = Policy::load(&folder, &compute)?;
         return Ok(Loaded {
             policy,
             experiment: Some(experiment),
@@ -68,7 +68,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
         )));
     }
     Ok(Loaded {
-        policy: Policy::load(path, &device)?,
+        policy: Policy::load(path, &compute)?,
         experiment: None,
         folder: path.to_owned(),
     })

@@ -1,15 +1,14 @@
-//! Small random policies and groups.
+//! Small random policies and contexts.
 
 use longhand_policy::{
-    Device, Family, Initialisation, ModelConfig, Policy, TokenizerKind, train_tokenizer,
+    Compute, Engine, Family, Initialisation, ModelConfig, Policy, TokenizerKind, train_tokenizer,
 };
-use longhand_rollout::{PrefixGroup, Suffix};
-use proptest::{collection::vec, prelude::*};
+use longhand_rollout::Context;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// A policy of a family, with more embedding rows than the tokenizer has ids.
-pub(crate) fn policy(family: Family, tie_embeddings: bool) -> Policy {
+pub(crate) fn policy(family: Family, tie_embeddings: bool, engine: Engine) -> Policy {
     let special = ["<pad>", "<eos>", "<unk>"];
     let words = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
     let tokenizer = train_tokenizer(
@@ -39,92 +38,51 @@ pub(crate) fn policy(family: Family, tie_embeddings: bool) -> Policy {
         embedding_std: 1.0,
         q_norm_gain: 1.5,
     };
+    let compute = Compute {
+        engine,
+        ..Compute::default()
+    };
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    Policy::from_scratch(config, tokenizer, init, &mut rng, &Device::default()).unwrap()
+    Policy::from_scratch(config, tokenizer, init, &mut rng, &compute).unwrap()
 }
+
+/// A group, a prompt and a completion.
+pub(crate) type Owned = Vec<(usize, Vec<u32>, Vec<u32>)>;
 
 /// Groups of uneven shapes: prefixes of different lengths (one empty), ragged suffixes, one of them with
-/// nothing sampled.
-pub(crate) fn groups() -> Vec<PrefixGroup> {
+/// nothing sampled, and one context alone.
+pub(crate) fn owned() -> Owned {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut ids = |n: usize| -> Vec<u32> { (0..n).map(|_| rng.random_range(0..29)).collect() };
-    vec![
-        PrefixGroup {
-            prefix: ids(7),
-            suffixes: vec![
-                Suffix {
-                    given: ids(2),
-                    sampled: ids(3),
-                },
-                Suffix {
-                    given: ids(1),
-                    sampled: ids(5),
-                },
-                Suffix {
-                    given: ids(4),
-                    sampled: ids(0),
-                },
-            ],
-        },
-        PrefixGroup {
-            prefix: vec![],
-            suffixes: vec![Suffix {
-                given: ids(5),
-                sampled: ids(1),
-            }],
-        },
-        PrefixGroup {
-            prefix: ids(4),
-            suffixes: vec![
-                Suffix {
-                    given: ids(3),
-                    sampled: ids(2),
-                },
-                Suffix {
-                    given: ids(1),
-                    sampled: ids(4),
-                },
-            ],
-        },
-    ]
+    let mut owned = Vec::new();
+    for (group, n_prefix, suffixes) in [
+        (4, 17, vec![(2, 3), (1, 1), (3, 0)]),
+        (2, 0, vec![(4, 2), (1, 5)]),
+        (9, 7, vec![(2, 4)]),
+    ] {
+        let prefix = ids(n_prefix);
+        for (n_given, n_sampled) in suffixes {
+            owned.push((
+                group,
+                [prefix.clone(), ids(n_given)].concat(),
+                ids(n_sampled),
+            ));
+        }
+    }
+    // Groups do not come one after the other.
+    owned.swap(1, 4);
+    owned
 }
 
-/// Groups of any shape: prefixes from empty upwards, ragged suffixes, some with nothing sampled, but at
-/// least one sampled token in all.
-pub(crate) fn any_groups() -> impl Strategy<Value = Vec<PrefixGroup>> {
-    let ids = |n: std::ops::Range<usize>| vec(0_u32..29, n);
-    let suffix = (ids(1..5), ids(0..5)).prop_map(|(given, sampled)| Suffix { given, sampled });
-    let group = (ids(0..8), vec(suffix, 1..4))
-        .prop_map(|(prefix, suffixes)| PrefixGroup { prefix, suffixes });
-    vec(group, 1..4).prop_filter("something is sampled", |groups| {
-        groups
-            .iter()
-            .flat_map(|group| &group.suffixes)
-            .any(|suffix| !suffix.sampled.is_empty())
-    })
-}
-
-/// The same contexts with nothing shared.
-pub(crate) fn unshared(groups: &[PrefixGroup]) -> Vec<PrefixGroup> {
-    let contexts = groups.iter().flat_map(|group| {
-        group.suffixes.iter().map(|suffix| {
-            let given = [group.prefix.as_slice(), &suffix.given].concat();
-            PrefixGroup {
-                prefix: vec![],
-                suffixes: vec![Suffix {
-                    given,
-                    sampled: suffix.sampled.clone(),
-                }],
-            }
-        })
+pub(crate) fn contexts(owned: &Owned) -> Vec<Context<'_>> {
+    let contexts = owned.iter().map(|(group, prompt, completion)| Context {
+        group: *group,
+        prompt,
+        completion,
     });
     contexts.collect()
 }
 
-/// The largest absolute difference.
-///
-/// # Panics
-/// When the lengths differ.
 pub(crate) fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter()

@@ -1,8 +1,5 @@
-//! Behaviour of the policy: every fast path against a slow twin.
+//! Behaviour of the policy: the engine and burn's tensors are twins, and folders hold what was saved.
 
+mod engines;
 mod fixture;
-mod generation;
-mod gradients;
-mod naive;
-mod scoring;
 mod storage;

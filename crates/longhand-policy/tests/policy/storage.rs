@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use longhand_policy::{Device, Family, Policy};
+use longhand_policy::{Compute, Engine, Family, Policy};
 use serde_json::{Value, json};
 
 use crate::fixture;
@@ -10,24 +10,25 @@ use crate::fixture;
 #[test]
 fn saved_and_loaded_is_the_same_to_the_bit() {
     for family in [Family::Llama, Family::Qwen2, Family::Qwen3] {
-        let policy = fixture::policy(family, family == Family::Qwen2);
+        let policy = fixture::policy(family, family == Family::Qwen2, Engine::Auto);
         let folder = tempfile::tempdir().unwrap();
         policy.save(folder.path()).unwrap();
-        let loaded = Policy::load(folder.path(), &Device::default()).unwrap();
+        let loaded = Policy::load(folder.path(), &Compute::default()).unwrap();
         assert_eq!(loaded.config(), policy.config());
         assert_eq!(loaded.named_weights(), policy.named_weights());
         assert_eq!(
             loaded.tokenizer().encode("c a b").unwrap(),
             policy.tokenizer().encode("c a b").unwrap()
         );
-        let groups = fixture::groups();
-        assert_eq!(loaded.score(&groups, 1.0), policy.score(&groups, 1.0));
+        let owned = fixture::owned();
+        let contexts = fixture::contexts(&owned);
+        assert_eq!(loaded.score(&contexts, 1.0), policy.score(&contexts, 1.0));
     }
 }
 
 #[test]
 fn projections_are_stored_as_others_expect_them() {
-    let policy = fixture::policy(Family::Qwen3, false);
+    let policy = fixture::policy(Family::Qwen3, false, Engine::Auto);
     let folder = tempfile::tempdir().unwrap();
     policy.save(folder.path()).unwrap();
     let bytes = fs::read(folder.path().join("model.safetensors")).unwrap();
@@ -61,11 +62,11 @@ fn projections_are_stored_as_others_expect_them() {
 fn broken_folders_are_described() {
     let check = |damage: fn(&std::path::Path), expected: &str| {
         let folder = tempfile::tempdir().unwrap();
-        fixture::policy(Family::Qwen3, false)
+        fixture::policy(Family::Qwen3, false, Engine::Auto)
             .save(folder.path())
             .unwrap();
         damage(folder.path());
-        let error = Policy::load(folder.path(), &Device::default())
+        let error = Policy::load(folder.path(), &Compute::default())
             .unwrap_err()
             .to_string();
         assert!(error.contains(expected), "{error}");

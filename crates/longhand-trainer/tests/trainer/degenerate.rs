@@ -4,7 +4,7 @@ use std::fs;
 
 use longhand_config::Rl;
 use longhand_objective::Kl;
-use longhand_policy::{Device, Policy};
+use longhand_policy::{Compute, Policy};
 use longhand_trainer::{TrainError, WarmStarter, rl::Learner};
 
 use crate::fixture::{taught, untaught, warm_start, weights};
@@ -194,7 +194,7 @@ fn weights_that_are_not_finite_are_found_while_sampling() {
         value.copy_from_slice(&f32::NAN.to_le_bytes());
     }
     fs::write(&path, bytes).unwrap();
-    let mut policy = Policy::load(folder.path(), &Device::default()).unwrap();
+    let mut policy = Policy::load(folder.path(), &Compute::default()).unwrap();
     let error = step(&mut trial.learner(&trial.rl), &mut policy, 0).to_string();
     assert!(
         error.contains("not finite: the weights are broken"),

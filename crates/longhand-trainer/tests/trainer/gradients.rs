@@ -3,19 +3,16 @@
 use longhand_config::{Optimizer, Rl, Unit};
 use longhand_objective::Aggregation;
 use longhand_policy::Policy;
-use longhand_rollout::{PrefixGroup, Suffix};
+use longhand_rollout::Context;
 use longhand_trainer::{Update, Updater};
 
 use crate::fixture::{largest_difference, plain_gradient, taught, weights};
 
-fn context(given: &[u32], sampled: &[u32]) -> PrefixGroup {
-    let suffix = Suffix {
-        given: given.to_vec(),
-        sampled: sampled.to_vec(),
-    };
-    PrefixGroup {
-        prefix: Vec::new(),
-        suffixes: vec![suffix],
+fn context<'a>(given: &'a [u32], sampled: &'a [u32]) -> Context<'a> {
+    Context {
+        group: 0,
+        prompt: given,
+        completion: sampled,
     }
 }
 
@@ -23,18 +20,18 @@ fn context(given: &[u32], sampled: &[u32]) -> PrefixGroup {
 fn updated(
     policy: &Policy,
     optimizer: &Optimizer,
-    context: PrefixGroup,
+    context: Context<'_>,
     grad: &[f64],
 ) -> (Update, Policy) {
     let mut policy = policy.clone();
     let mut updater = Updater::new(optimizer, 1);
-    let (logprobs, _entropies) = policy.logprobs(&[context], 1.0);
+    let pass = policy.forward(&[context], 1.0, updater.take_buffers());
     assert_eq!(
-        logprobs.dims(),
-        [grad.len()],
+        pass.scores().logprobs.len(),
+        grad.len(),
         "one log-probability a sampled token"
     );
-    updater.accumulate(&policy, logprobs, grad);
+    updater.accumulate(&policy, pass, grad);
     let update = updater.update(&mut policy);
     (update, policy)
 }

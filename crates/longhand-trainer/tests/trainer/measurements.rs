@@ -172,7 +172,7 @@ fn a_step_report_is_what_its_rollouts_say() {
 
 #[test]
 fn recorded_numbers_are_those_of_a_scoring_pass() {
-    use longhand_rollout::{PrefixGroup, Suffix};
+    use longhand_rollout::Context;
     let trial = taught("objectives", &[]);
     let (output, _) = trial.first_step(&trial.rl);
     for turn in output
@@ -181,13 +181,10 @@ fn recorded_numbers_are_those_of_a_scoring_pass() {
         .flat_map(|scored| &scored.group.trajectories)
         .flat_map(|attempt| &attempt.turns)
     {
-        let suffix = Suffix {
-            given: turn.prompt.clone(),
-            sampled: turn.completion.clone(),
-        };
-        let context = PrefixGroup {
-            prefix: Vec::new(),
-            suffixes: vec![suffix],
+        let context = Context {
+            group: 0,
+            prompt: &turn.prompt,
+            completion: &turn.completion,
         };
         let scores = trial
             .policy

@@ -1,18 +1,15 @@
 //! The frozen reference is the policy at the stage's start.
 
 use longhand_policy::Policy;
-use longhand_rollout::{PrefixGroup, Suffix, Turn};
+use longhand_rollout::{Context, Turn};
 
 use crate::fixture::taught;
 
 fn score(policy: &Policy, turn: &Turn) -> Vec<f64> {
-    let suffix = Suffix {
-        given: turn.prompt.clone(),
-        sampled: turn.completion.clone(),
-    };
-    let context = PrefixGroup {
-        prefix: Vec::new(),
-        suffixes: vec![suffix],
+    let context = Context {
+        group: 0,
+        prompt: &turn.prompt,
+        completion: &turn.completion,
     };
     let logprobs = policy.score(&[context], 1.0).logprobs;
     logprobs.into_iter().map(f64::from).collect()

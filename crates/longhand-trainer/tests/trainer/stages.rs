@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use longhand_config::Experiment;
-use longhand_policy::{Device, Policy};
+use longhand_policy::{Compute, Policy};
 use longhand_run::RunDir;
 use longhand_trainer::{TrainOptions, train};
 use serde_json::Value;
@@ -77,11 +77,11 @@ fn steps_problems_and_files_go_on_over_the_stages() {
         "rl-000004",
     ] {
         let checkpoint = out.join("checkpoints").join(name);
-        Policy::load(&checkpoint, &Device::default())
+        Policy::load(&checkpoint, &Compute::default())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     let load = |name: &str| {
-        weights(&Policy::load(&out.join("checkpoints").join(name), &Device::default()).unwrap())
+        weights(&Policy::load(&out.join("checkpoints").join(name), &Compute::default()).unwrap())
     };
     assert_ne!(load("stage-0"), load("stage-1"));
     assert_ne!(load("stage-1"), load("stage-2"));
@@ -187,6 +187,6 @@ fn what_was_finished_before_a_failure_is_whole() {
         run.latest_checkpoint().unwrap(),
         Some(out.join("checkpoints/stage-0"))
     );
-    Policy::load(&out.join("checkpoints/stage-0"), &Device::default()).unwrap();
+    Policy::load(&out.join("checkpoints/stage-0"), &Compute::default()).unwrap();
     assert!(!run.read_metrics().unwrap().is_empty());
 }

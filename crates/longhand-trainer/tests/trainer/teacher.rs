@@ -1,6 +1,6 @@
 //! The teacher is the same policy on a better informed prompt, scored turn by turn.
 
-use longhand_rollout::{PrefixGroup, Suffix, Turn};
+use longhand_rollout::{Context, Turn};
 
 use crate::fixture::{Trial, taught};
 
@@ -14,13 +14,10 @@ fn alone(trial: &Trial, prompt: &[u32], turn: &Turn) -> Option<f64> {
     if memory.is_empty() {
         return None;
     }
-    let suffix = Suffix {
-        given: prompt.to_vec(),
-        sampled: memory.to_vec(),
-    };
-    let context = PrefixGroup {
-        prefix: Vec::new(),
-        suffixes: vec![suffix],
+    let context = Context {
+        group: 0,
+        prompt,
+        completion: memory,
     };
     let logprobs = trial.policy.score(&[context], 1.0).logprobs;
     let sum: f64 = logprobs.iter().map(|lp| f64::from(*lp).exp()).sum();

@@ -7,14 +7,13 @@ use burn::{
     module::{Module, Param, ParamId},
     tensor::{Int, Tensor, TensorData, activation::silu, backend::Backend},
 };
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
+use longhand_engine::ModelConfig;
 
-use crate::{model_config::ModelConfig, rotary::Rotation};
+use super::rotary::Rotation;
 
 /// A pre-norm decoder with rotary positions, grouped queries and a gated feed-forward.
 #[derive(Module, Debug)]
-pub struct Transformer<B: Backend> {
+pub(crate) struct Transformer<B: Backend> {
     /// `[vocab, hidden]`
     pub(crate) embed_tokens: Param<Tensor<B, 2>>,
     pub(crate) layers: Vec<Layer<B>>,
@@ -57,54 +56,7 @@ pub(crate) trait Attention<B: Backend> {
     ) -> Tensor<B, 2>;
 }
 
-/// The spread of freshly drawn weights.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Initialisation {
-    /// Standard deviation of the embedding.
-    pub embedding_std: f64,
-    /// First gain of the query norm, where the family has one; above 1 sharpens early attention.
-    pub q_norm_gain: f64,
-}
-
 impl<B: Backend> Transformer<B> {
-    /// Draws the weights: projections `N(0, 1/√fan_in)`, the two that write to the residual stream
-    /// further divided by `√(2 · layers)`, the head `N(0, 1/√hidden)`, norms at one, biases at zero.
-    pub(crate) fn from_scratch(
-        config: &ModelConfig,
-        init: Initialisation,
-        rng: &mut ChaCha8Rng,
-        device: &B::Device,
-    ) -> Self {
-        let mut source = |shape: &[usize], kind: Weight| -> Vec<f32> {
-            let n = shape.iter().product();
-            let std = match kind {
-                Weight::Constant(value) => return vec![value as f32; n],
-                Weight::Normal(std) => std,
-            };
-            (0..n)
-                .map(|_| {
-                    let z: f64 = StandardNormal.sample(rng);
-                    (z * std) as f32
-                })
-                .collect()
-        };
-        Self::assemble(config, device, |name, shape| {
-            let fan_in = (shape[0] as f64).sqrt();
-            let kind = match name.rsplit('.').nth(1).unwrap_or_default() {
-                "embed_tokens" => Weight::Normal(init.embedding_std),
-                "o_proj" | "down_proj" => {
-                    Weight::Normal(1.0 / fan_in / (2.0 * config.n_layers as f64).sqrt())
-                }
-                "q_norm" => Weight::Constant(init.q_norm_gain),
-                _ if name.ends_with(".bias") => Weight::Constant(0.0),
-                _ if shape.len() == 1 => Weight::Constant(1.0),
-                _ => Weight::Normal(1.0 / fan_in),
-            };
-            Ok::<_, std::convert::Infallible>(source(shape, kind))
-        })
-        .unwrap_or_else(|never| match never {})
-    }
-
     /// Builds a model from values by name: `source` is asked for every tensor, in a fixed order, by its
     /// Hugging Face name and its shape in our layout (projections `[in, out]`).
     pub(crate) fn assemble<E>(
@@ -284,11 +236,6 @@ pub(crate) fn index_tensor<B: Backend>(
     Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
-enum Weight {
-    Normal(f64),
-    Constant(f64),
-}
-
 /// Makes parameters in a fixed order. Their ids are their places in that order, so that optimiser state
 /// saved by one process belongs to the same parameters in the next.
 struct Builder<'a, B: Backend, F> {
@@ -316,4 +263,34 @@ impl<B: Backend, E, F: FnMut(&str, &[usize]) -> Result<Vec<f32>, E>> Builder<'_,
         let tensor = Tensor::from_data(TensorData::new(values, shape), self.device).require_grad();
         Ok(Param::initialized(ParamId::from(self.n_built), tensor))
     }
+}
+
+/// The numbers of every parameter, in the model's order.
+pub(crate) fn values<B: Backend>(model: &Transformer<B>) -> Vec<Vec<f32>> {
+    let mut values = Vec::new();
+    let mut push = |list: Vec<f32>| values.push(list);
+    push(to_list(&model.embed_tokens));
+    for layer in &model.layers {
+        for bias in [&layer.q_bias, &layer.k_bias, &layer.v_bias] {
+            bias.iter().map(to_list).for_each(&mut push);
+        }
+        for norm in [&layer.q_norm, &layer.k_norm] {
+            norm.iter().map(to_list).for_each(&mut push);
+        }
+        push(to_list(&layer.input_norm));
+        for matrix in [&layer.q_proj, &layer.k_proj, &layer.v_proj, &layer.o_proj] {
+            push(to_list(matrix));
+        }
+        push(to_list(&layer.post_attention_norm));
+        for matrix in [&layer.gate_proj, &layer.up_proj, &layer.down_proj] {
+            push(to_list(matrix));
+        }
+    }
+    push(to_list(&model.norm));
+    model.lm_head.iter().map(to_list).for_each(&mut push);
+    values
+}
+
+fn to_list<B: Backend, const D: usize>(parameter: &Param<Tensor<B, D>>) -> Vec<f32> {
+    parameter.val().into_data().iter::<f32>().collect()
 }

@@ -1,71 +1,25 @@
 //! Batched generation; a group's shared prefix is run once.
 
 use burn::tensor::Tensor;
+use longhand_engine::{GenerateError, ModelConfig, check_request};
 use longhand_rollout::{Completion, Generate, Request, Sampling};
-use thiserror::Error;
 
-use crate::{
-    backend::{Backend, Device},
+use super::{
     decoding::Decoding,
     model::{Attention, Transformer, index_tensor},
-    model_config::ModelConfig,
     tree_attention::{
         Heads, PrefixKeys, SuffixGrid, attend, causal_mask, keys_by_suffix, prefix_padding,
     },
 };
+use crate::backend::{Backend, Device};
 
 /// Samples completions from a policy's weights as they were when it was made.
 #[derive(Clone, Debug)]
-pub struct Generator {
+pub(crate) struct Generator {
     config: ModelConfig,
     model: Transformer<Backend>,
     n_ids: usize,
     device: Device,
-}
-
-/// A request that cannot be sampled.
-#[derive(Debug, Error, PartialEq)]
-pub enum GenerateError {
-    /// A prompt without tokens has nothing to continue.
-    #[error("request {request_idx} has an empty prompt")]
-    EmptyPrompt {
-        /// Its place in the call.
-        request_idx: usize,
-    },
-    /// The prompt and the tokens to come exceed the model's window.
-    #[error(
-        "request {request_idx} needs {n_prompt} + {max_tokens} tokens, the model's window holds {window}"
-    )]
-    OverWindow {
-        /// Its place in the call.
-        request_idx: usize,
-        /// Tokens of the prompt.
-        n_prompt: usize,
-        /// Tokens asked for.
-        max_tokens: usize,
-        /// Tokens the model was made for.
-        window: usize,
-    },
-    /// An id is not in the embedding.
-    #[error("request {request_idx} has token id {id}, the model has {vocab_size} ids")]
-    UnknownId {
-        /// Its place in the call.
-        request_idx: usize,
-        /// The id.
-        id: u32,
-        /// Rows of the embedding.
-        vocab_size: usize,
-    },
-    /// The model produced a NaN or only infinities.
-    #[error(
-        "the logits of request {request_idx} at token {token_idx} are not finite: the weights are broken"
-    )]
-    NotFinite {
-        /// Its place in the call.
-        request_idx: usize,
-        /// Which sampled token.
-        token_idx: usize,
-    },
 }
 
 impl Generator {
@@ -81,34 +35,6 @@ impl Generator {
             n_ids,
             device,
         }
-    }
-
-    fn check(&self, request_idx: usize, request: &Request) -> Result<(), GenerateError> {
-        let vocab_size = self.config.vocab_size;
-        if request.prompt.is_empty() {
-            return Err(GenerateError::EmptyPrompt { request_idx });
-        }
-        if let Some(&id) = request.prompt.iter().find(|id| vocab_size <= **id as usize) {
-            return Err(GenerateError::UnknownId {
-                request_idx,
-                id,
-                vocab_size,
-            });
-        }
-        let (n_prompt, max_tokens, window) = (
-            request.prompt.len(),
-            request.max_tokens,
-            self.config.max_positions,
-        );
-        if window < n_prompt + max_tokens {
-            return Err(GenerateError::OverWindow {
-                request_idx,
-                n_prompt,
-                max_tokens,
-                window,
-            });
-        }
-        Ok(())
     }
 
     fn heads(&self) -> Heads {
@@ -177,7 +103,7 @@ impl Generate for Generator {
         sampling: &Sampling,
     ) -> Result<Vec<Completion>, GenerateError> {
         for (request_idx, request) in requests.iter().enumerate() {
-            self.check(request_idx, request)?;
+            check_request(&self.config, request_idx, request)?;
         }
         let groups = group_requests(requests);
         let prefixes: Vec<&[u32]> = groups

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, backend::Backend};
 use longhand_rollout::PrefixGroup;
 
-use crate::{
+use super::{
     model::Attention,
     tree_attention::{
         Heads, PrefixKeys, SuffixGrid, attend, causal_mask, keys_by_suffix, prefix_padding,

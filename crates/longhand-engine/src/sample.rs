@@ -58,7 +58,7 @@ pub fn sample_token(
         // One draw a token, whatever the settings, so that streams stay aligned.
         let draw: f64 = rng.random();
         if cuts {
-            draw_from_top(&weights, total, sampling, draw)
+            draw_from_weights(&weights, total, sampling, draw)
         } else {
             pick(weights.iter().copied().enumerate(), draw * total)
         }
@@ -70,7 +70,17 @@ pub fn sample_token(
     })
 }
 
-fn draw_from_top(weights: &[f64], total: f64, sampling: &Sampling, draw: f64) -> usize {
+/// The id drawn with `draw` in `[0, 1)` from what top-k and top-p leave of these finite logits.
+pub(crate) fn draw_from_top(logits: &[f32], sampling: &Sampling, draw: f64) -> usize {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weight = |logit: &f32| {
+        ((f64::from(*logit) - f64::from(highest)) / f64::from(sampling.temperature)).exp()
+    };
+    let weights: Vec<f64> = logits.iter().map(weight).collect();
+    draw_from_weights(&weights, weights.iter().sum(), sampling, draw)
+}
+
+fn draw_from_weights(weights: &[f64], total: f64, sampling: &Sampling, draw: f64) -> usize {
     let more_probable = |a: &usize, b: &usize| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b));
     let mut ids: Vec<usize> = (0..weights.len()).collect();
     if 0 < sampling.top_k && sampling.top_k < ids.len() {

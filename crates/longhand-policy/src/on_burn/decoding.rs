@@ -1,16 +1,15 @@
 //! The part of generation that goes token by token: rows, their caches, and who is still open.
 
 use burn::tensor::Tensor;
+use longhand_engine::{GenerateError, ModelConfig, sample_token};
 use longhand_rollout::{Completion, Request, Sampling, StopReason};
 
-use crate::{
-    backend::{Backend, Device},
-    generate::{GenerateError, RequestGroup},
+use super::{
+    generate::RequestGroup,
     model::{Attention, index_tensor},
-    model_config::ModelConfig,
-    sample::sample_token,
     tree_attention::{Heads, PrefixKeys, SuffixGrid, attend, keys_by_suffix, left_padded_mask},
 };
+use crate::backend::{Backend, Device};
 
 /// Requests being continued side by side.
 ///

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use longhand_policy::Policy;
+use crate::fixture::Small;
 
 /// Log-probabilities over all tokenizer ids after every token of `ids`: `[n_tokens][n_ids]`.
 pub(crate) fn log_softmax_after_each(
-    policy: &Policy,
+    small: &Small,
     ids: &[u32],
     temperature: f64,
 ) -> Vec<Vec<f64>> {
-    let config = policy.config();
-    let weights: HashMap<String, Vec<f64>> = policy
+    let config = &small.config;
+    let weights: HashMap<String, Vec<f64>> = small
         .named_weights()
         .into_iter()
         .map(|(name, values)| (name, values.into_iter().map(f64::from).collect()))
@@ -97,7 +97,7 @@ pub(crate) fn log_softmax_after_each(
         .iter()
         .map(|x| {
             let h = norm(x, &weights["model.norm.weight"], config.norm_eps);
-            let logits: Vec<f64> = (0..policy.tokenizer().n_ids())
+            let logits: Vec<f64> = (0..small.n_ids)
                 .map(|id| match weights.get("lm_head.weight") {
                     Some(head) => (0..d)
                         .map(|i| h[i] * head[i * config.vocab_size + id])

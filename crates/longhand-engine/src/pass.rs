@@ -1,0 +1,216 @@
+//! Scoring and training passes over the contexts of a batch, what they share being run once.
+
+use longhand_kernels::LogitStats;
+use longhand_rollout::{Context, PrefixTree};
+
+use crate::{
+    backward,
+    cache::Cache,
+    head::{self, HeadBuffers, Targets, TokenScores},
+    packed_model::Model,
+    rows::{Placed, Rows},
+    trunk::{LayerBuffers, Scratch, embed, layer_forward},
+    weights::Weights,
+};
+
+/// Rows of a scoring pass that are run at once.
+const ROWS_AT_ONCE: usize = 2048;
+
+/// What a training pass keeps of each layer for its way back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything that the way back needs.
+    #[default]
+    Activations,
+    /// The residual stream; the rest is computed again, a layer at a time.
+    Checkpoints,
+}
+
+impl Model {
+    /// Log-probabilities, entropies and self-certainties of all sampled tokens, context by context, in
+    /// order, under `softmax(logits / temperature)` over the tokenizer's ids.
+    ///
+    /// # Panics
+    /// When a prompt is empty, an id is not the model's, or the temperature is not positive.
+    pub fn score(&self, contexts: &[Context<'_>], temperature: f64) -> TokenScores {
+        let temperature = checked(temperature);
+        let mut cache = Cache::new(self.head_shape(), self.layers.len());
+        let (rows, targets) = lay_out(contexts, &mut cache);
+        let hidden = self.config.hidden_size;
+        let mut of_targets = Vec::with_capacity(targets.rows.len() * hidden);
+        let (mut x, mut buffers, mut scratch) =
+            (Vec::new(), LayerBuffers::default(), Scratch::default());
+        let mut next = 0;
+        for (start, part) in rows.parts(ROWS_AT_ONCE) {
+            embed(self, &part, &mut x);
+            for (layer, pages) in self.layers.iter().zip(&mut cache.layers) {
+                layer_forward(
+                    self,
+                    layer,
+                    pages,
+                    &part,
+                    &mut x,
+                    &mut buffers,
+                    &mut scratch,
+                    false,
+                );
+            }
+            while let Some(row) = targets.rows.get(next).map(|row| *row as usize)
+                && row < start + part.n_rows()
+            {
+                of_targets.extend_from_slice(&x[(row - start) * hidden..][..hidden]);
+                next += 1;
+            }
+        }
+        // Only rows with targets were kept, in their order.
+        let kept = targets.renumbered();
+        head::score(
+            self,
+            &of_targets,
+            &kept,
+            temperature,
+            &mut HeadBuffers::default(),
+            None,
+        )
+    }
+
+    /// The same with all that a gradient needs, in buffers that are used again.
+    ///
+    /// # Panics
+    /// As [`Model::score`].
+    pub fn forward(
+        &self,
+        contexts: &[Context<'_>],
+        temperature: f64,
+        keep: Keep,
+        mut buffers: PassBuffers,
+    ) -> Pass {
+        let temperature = checked(temperature);
+        let mut cache = match buffers.cache.take() {
+            Some(cache) => cache,
+            None => Cache::new(self.head_shape(), self.layers.len()),
+        };
+        let (rows, targets) = lay_out(contexts, &mut cache);
+        let part = rows.part(0..rows.n_rows());
+        buffers
+            .layers
+            .resize_with(self.layers.len(), LayerBuffers::default);
+        let mut x = std::mem::take(&mut buffers.x);
+        embed(self, &part, &mut x);
+        let mut passing = LayerBuffers::default();
+        for (layer_idx, (layer, pages)) in self.layers.iter().zip(&mut cache.layers).enumerate() {
+            let kept = &mut buffers.layers[layer_idx];
+            let of_layer = match keep {
+                Keep::Activations => kept,
+                Keep::Checkpoints => {
+                    kept.x_in.clear();
+                    kept.x_in.extend_from_slice(&x);
+                    &mut passing
+                }
+            };
+            let keeps = keep == Keep::Activations;
+            let scratch = &mut buffers.scratch;
+            layer_forward(self, layer, pages, &part, &mut x, of_layer, scratch, keeps);
+        }
+        let mut stats = Vec::with_capacity(targets.rows.len());
+        let scores = head::score(
+            self,
+            &x,
+            &targets,
+            temperature,
+            &mut buffers.head,
+            Some(&mut stats),
+        );
+        buffers.x = x;
+        buffers.cache = Some(cache);
+        Pass {
+            rows,
+            targets,
+            stats,
+            temperature,
+            keep,
+            scores,
+            buffers,
+        }
+    }
+}
+
+/// Memory that training passes use one after the other.
+#[derive(Default)]
+pub struct PassBuffers {
+    pub(crate) x: Vec<f32>,
+    pub(crate) layers: Vec<LayerBuffers>,
+    pub(crate) scratch: Scratch,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) head: HeadBuffers,
+}
+
+/// A training pass that has gone forwards.
+pub struct Pass {
+    pub(crate) rows: Rows,
+    pub(crate) targets: Targets,
+    pub(crate) stats: Vec<LogitStats>,
+    pub(crate) temperature: f32,
+    pub(crate) keep: Keep,
+    scores: TokenScores,
+    pub(crate) buffers: PassBuffers,
+}
+
+impl Pass {
+    /// What the policy says of the sampled tokens, context by context, in order.
+    pub fn scores(&self) -> &TokenScores {
+        &self.scores
+    }
+
+    /// Tokens that were run.
+    pub fn n_rows(&self) -> usize {
+        self.rows.n_rows()
+    }
+
+    /// Adds the gradient of `Σ grad · logprob` to `gradients` and gives the buffers back.
+    ///
+    /// # Panics
+    /// When `grad` has not one derivative for each sampled token, or model and weights are not those of
+    /// the way forwards.
+    pub fn backward(
+        mut self,
+        model: &Model,
+        weights: &Weights,
+        grad: &[f32],
+        gradients: &mut Weights,
+    ) -> PassBuffers {
+        assert_eq!(
+            grad.len(),
+            self.targets.n_targets(),
+            "one derivative a log-probability"
+        );
+        backward::backward(&mut self, model, weights, grad, gradients);
+        self.buffers
+    }
+}
+
+fn checked(temperature: f64) -> f32 {
+    assert!(
+        temperature.is_finite() && 0.0 < temperature,
+        "temperature is {temperature}"
+    );
+    temperature as f32
+}
+
+/// The rows of all contexts and the targets among them. Pages of earlier passes are overwritten.
+fn lay_out(contexts: &[Context<'_>], cache: &mut Cache) -> (Rows, Targets) {
+    let tree = PrefixTree::new(contexts);
+    cache.clear();
+    let mut rows = Rows::default();
+    let placed: Vec<Placed> = rows.push_tree(&tree, cache);
+    let pairs: Vec<(u32, u32)> = tree
+        .targets
+        .iter()
+        .flatten()
+        .map(|target| {
+            let row = placed[target.segment].first_row + target.offset;
+            (row as u32, target.id)
+        })
+        .collect();
+    (rows, Targets::new(&pairs))
+}

@@ -1,0 +1,7 @@
+//! Behaviour of the engine: against a naive twin, and against itself in other company.
+
+mod fixture;
+mod generation;
+mod gradients;
+mod naive;
+mod scoring;

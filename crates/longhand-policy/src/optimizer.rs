@@ -1,0 +1,159 @@
+//! AdamW over a policy's weights (arXiv:1711.05101), with the gradient's global norm clipped.
+//!
+//! `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`,
+//! `w ← w − lr · (m̂ / (√v̂ + ε) + λ w)`
+
+mod burn_adamw;
+
+use longhand_engine::{PassBuffers, Weights, adamw_step, global_norm};
+
+use self::burn_adamw::BurnAdamW;
+use crate::policy::{Body, Pass, Policy, WayBack};
+
+/// The constants of the rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWSettings {
+    /// How much of the mean of gradients is kept.
+    pub beta1: f64,
+    /// How much of the mean of squared gradients is kept.
+    pub beta2: f64,
+    /// Added to the root of the mean of squares.
+    pub eps: f64,
+    /// Share of a weight that an update at learning rate 1 would take away.
+    pub weight_decay: f64,
+}
+
+/// The optimiser's state and the gradient that is being gathered for its next update.
+pub struct AdamW {
+    settings: AdamWSettings,
+    state: State,
+}
+
+/// Made at the first gradient, for the policy it is of.
+enum State {
+    New,
+    Cpu(Box<CpuState>),
+    Burn(Box<BurnAdamW>),
+}
+
+struct CpuState {
+    gradients: Weights,
+    m: Weights,
+    v: Weights,
+    n_updates: u64,
+    has_gradient: bool,
+    buffers: PassBuffers,
+}
+
+impl AdamW {
+    /// An optimiser before its first update.
+    pub fn new(settings: AdamWSettings) -> Self {
+        Self {
+            settings,
+            state: State::New,
+        }
+    }
+
+    /// Buffers for the next [`Policy::forward`], as the last pass left them.
+    pub fn take_buffers(&mut self) -> PassBuffers {
+        match &mut self.state {
+            State::Cpu(state) => std::mem::take(&mut state.buffers),
+            State::New | State::Burn(_) => PassBuffers::default(),
+        }
+    }
+
+    /// Adds the gradient of `Σ grad · logprob` over one pass, `grad` `[n_sampled]` being the derivative of
+    /// the loss with respect to each log-probability.
+    ///
+    /// # Panics
+    /// When the lengths differ, or the policy is not the one of the pass and of earlier calls.
+    pub fn accumulate(&mut self, policy: &Policy, pass: Pass, grad: &[f64]) {
+        let grad: Vec<f32> = grad.iter().map(|g| *g as f32).collect();
+        if matches!(self.state, State::New) {
+            self.state = match policy.body() {
+                Body::Cpu(on_cpu) => State::Cpu(Box::new(CpuState {
+                    gradients: on_cpu.weights().zeros_like(),
+                    m: on_cpu.weights().zeros_like(),
+                    v: on_cpu.weights().zeros_like(),
+                    n_updates: 0,
+                    has_gradient: false,
+                    buffers: PassBuffers::default(),
+                })),
+                Body::Burn(_) => State::Burn(Box::new(BurnAdamW::new(&self.settings))),
+            };
+        }
+        match (&mut self.state, policy.body(), pass.way_back) {
+            (State::Cpu(state), Body::Cpu(on_cpu), WayBack::Cpu(pass)) => {
+                if !state.has_gradient {
+                    state.gradients.fill(&policy.compute().cpu, 0.0);
+                }
+                state.has_gradient = true;
+                state.buffers = pass.backward(
+                    on_cpu.model(),
+                    on_cpu.weights(),
+                    &grad,
+                    &mut state.gradients,
+                );
+            }
+            (State::Burn(state), Body::Burn(on_burn), WayBack::Burn(pass)) => {
+                state.accumulate(on_burn, pass, &grad);
+            }
+            _ => panic!("a pass, its policy and its optimiser belong together"),
+        }
+    }
+
+    /// The gradient gathered so far, in the order of the policy's parameters; none when there is none.
+    pub fn gradient(&self, policy: &Policy) -> Option<Vec<Vec<f32>>> {
+        match (&self.state, policy.body()) {
+            (State::Cpu(state), _) if state.has_gradient => Some(state.gradients.values().to_vec()),
+            (State::Burn(state), Body::Burn(on_burn)) => state.gradient(on_burn),
+            _ => None,
+        }
+    }
+
+    /// Clips what has been gathered by its global norm, moves the policy, and returns the norm before the
+    /// clip. Without a gradient nothing moves and the norm is 0; one that is not finite moves nothing.
+    pub fn update(&mut self, policy: &mut Policy, lr: f64, max_norm: f64) -> f64 {
+        let cpu = policy.compute().cpu.clone();
+        match (&mut self.state, policy.body_mut()) {
+            (State::Cpu(state), Body::Cpu(on_cpu)) if state.has_gradient => {
+                state.has_gradient = false;
+                let norm = global_norm(&cpu, &state.gradients);
+                if !norm.is_finite() {
+                    return norm;
+                }
+                let scale = if max_norm < norm {
+                    max_norm / norm
+                } else {
+                    1.0
+                };
+                state.n_updates += 1;
+                let step = longhand_engine::AdamWStep {
+                    lr,
+                    beta1: self.settings.beta1,
+                    beta2: self.settings.beta2,
+                    eps: self.settings.eps,
+                    weight_decay: self.settings.weight_decay,
+                    step: state.n_updates,
+                };
+                let CpuState {
+                    gradients, m, v, ..
+                } = &mut **state;
+                on_cpu.update(|weights| {
+                    adamw_step(&cpu, &step, scale as f32, weights, gradients, m, v);
+                });
+                norm
+            }
+            (State::Burn(state), Body::Burn(on_burn)) => state.update(on_burn, lr, max_norm),
+            _ => 0.0,
+        }
+    }
+}
+
+impl std::fmt::Debug for AdamW {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdamW")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -79,7 +79,18 @@ const TABLE: &[Place] = &[
             "longhand-reward-teacher",
         ],
     ),
-    place("2", "longhand-policy", BURN, &["longhand-rollout"]),
+    place(
+        "1",
+        "longhand-engine",
+        NO_BURN,
+        &["longhand-kernels", "longhand-rollout"],
+    ),
+    place(
+        "2",
+        "longhand-policy",
+        BURN,
+        &["longhand-rollout", "longhand-engine"],
+    ),
     place(
         "3",
         "longhand-trainer",
@@ -144,10 +155,7 @@ const TABLE: &[Place] = &[
 
 /// Third-party crates with one home each: (the start of their names, who may name them).
 const HOMES: &[(&str, &[&str])] = &[
-    (
-        "burn",
-        &["longhand-policy", "longhand-trainer", "longhand-benches"],
-    ),
+    ("burn", &["longhand-policy"]),
     ("cubecl", &["longhand-policy"]),
     // Errors without a type and the reading of arguments belong to the program.
     ("anyhow", &["longhand"]),

@@ -196,8 +196,14 @@ impl Shared {
                 }
                 // The caller closes the job when its own share is done; until then there is nothing left.
                 self.n_inside.fetch_sub(1, SeqCst);
+                let mut n_spins = 0;
                 while self.is_open.load(SeqCst) && n_tasks <= self.next.load(SeqCst) {
-                    spin_loop();
+                    n_spins += 1;
+                    if n_spins < SPINS {
+                        spin_loop();
+                    } else {
+                        std::thread::yield_now();
+                    }
                 }
             } else {
                 self.n_inside.fetch_sub(1, SeqCst);

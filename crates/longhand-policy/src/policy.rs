@@ -8,8 +8,8 @@ use std::{
 };
 
 use longhand_engine::{
-    GenerateError, Initialisation, ModelConfig, ModelConfigError, Parameter, PassBuffers, Weights,
-    parameters,
+    Format, GenerateError, Initialisation, ModelConfig, ModelConfigError, Parameter, PassBuffers,
+    Weights, parameters,
 };
 use longhand_rollout::{Completion, Context, Generate, Request, Sampling, ServeError};
 use rand_chacha::ChaCha8Rng;
@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::{
     backend::BACKEND,
-    compute::Compute,
+    compute::{Compute, RolloutWeights},
     on_burn::{self, BurnPass, OnBurn},
     on_cpu::OnCpu,
     tokenizer::{TextTokenizer, TokenizerError},
@@ -207,10 +207,13 @@ impl Policy {
     /// What it computes on, for a report: the engine's instructions and numbers, or burn's backend.
     pub fn computes_on(&self) -> String {
         match &self.body {
-            Body::Cpu(on_cpu) => {
-                let cpu = &self.compute.cpu;
-                let format = format!("{:?}", on_cpu.format()).to_lowercase();
-                format!("cpu, {}, {format}, {} threads", cpu.isa(), cpu.n_threads())
+            Body::Cpu(_) => {
+                let (cpu, precision) = (&self.compute.cpu, self.precision());
+                format!(
+                    "cpu, {}, {precision}, {} threads",
+                    cpu.isa(),
+                    cpu.n_threads()
+                )
             }
             Body::Burn(_) => format!("burn, {BACKEND}"),
         }
@@ -245,6 +248,40 @@ impl Policy {
         Self {
             body,
             ..self.clone()
+        }
+    }
+
+    /// The same policy with other tokens that end a completion.
+    #[must_use]
+    pub fn with_end_ids(mut self, end_ids: Vec<u32>) -> Self {
+        self.config.end_ids = end_ids;
+        let weights = self.weights().into_owned();
+        self.with_weights(weights)
+    }
+
+    /// The format of the engine's products; none on burn.
+    pub fn format(&self) -> Option<Format> {
+        match &self.body {
+            Body::Cpu(on_cpu) => Some(on_cpu.format()),
+            Body::Burn(_) => None,
+        }
+    }
+
+    /// The numbers of the policy's products, as configs spell them.
+    pub fn precision(&self) -> &'static str {
+        match self.format() {
+            Some(Format::Bf16) => "bf16",
+            Some(Format::Int8) => "int8",
+            Some(Format::F32) | None => "f32",
+        }
+    }
+
+    /// Whether rollouts are sampled from what scoring and training see, so that a recorded log-probability
+    /// is the policy's own.
+    pub fn samples_what_it_scores(&self) -> bool {
+        match &self.body {
+            Body::Cpu(_) => self.compute.rollout_weights == RolloutWeights::Same,
+            Body::Burn(_) => true,
         }
     }
 

@@ -30,7 +30,7 @@ pub use error::TrainError;
 pub use evaluate::{EvalOptions, EvalReport, LengthScore, evaluate};
 pub use experiment::{Outcome, TrainOptions, open_policy, train};
 pub use from_scratch::{from_scratch, task_tokenizer};
-pub use memory_use::resident_bytes;
+pub use memory_use::{peak_resident_bytes, resident_bytes};
 pub use optimizer::{Update, Updater};
 pub use report::StepReport;
 pub use warm_start::{WarmStartReport, WarmStarter};

@@ -95,6 +95,11 @@ pub struct StepReport {
     pub first_ratio_deviation: f64,
     /// Largest difference between a log-probability recorded while sampling and the training pass's, first update.
     pub max_logprob_difference: f64,
+    /// Mean truncated importance weight of the policy over the sampler, first update; 1 where they are the
+    /// same weights.
+    pub importance: f64,
+    /// Share of trained tokens whose importance weight was truncated, first update.
+    pub importance_capped: f64,
     /// Mean sampled tokens of a turn that reads, end token included.
     pub memory_tokens: f64,
     /// Mean sampled tokens of an answer, end token included.
@@ -193,6 +198,10 @@ impl StepReport {
             max_logprob_difference: updates
                 .first()
                 .map_or(0.0, |update| update.max_logprob_difference),
+            importance: metrics().next().map_or(1.0, Metrics::importance_mean),
+            importance_capped: metrics()
+                .next()
+                .map_or(0.0, Metrics::importance_capped_fraction),
             memory_tokens: mean_length(false),
             answer_tokens: mean_length(true),
             turns: mean(trajectories().map(|trajectory| trajectory.turns.len() as f64)),

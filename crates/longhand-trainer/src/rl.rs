@@ -19,7 +19,7 @@ use longhand_tasks::Split;
 use std::sync::Arc;
 
 use crate::{
-    batch::{Batch, pack},
+    batch::{Batch, Row, pack},
     credit::{Credited, ScoredGroup, credit_turns, is_live_group, score_groups},
     error::TrainError,
     optimizer::Updater,
@@ -108,11 +108,22 @@ impl<'a> Learner<'a> {
         );
 
         let train_start = Instant::now();
+        let skip_zero = self.reference.is_none();
+        let batches: Vec<(&[ScoredGroup], Batch<'_>)> =
+            mini_batches(&scored, &credited, self.settings.mini_batches)
+                .into_iter()
+                .map(|(scored, credited)| {
+                    let batch = pack(scored, &credited, &self.settings.objective, skip_zero);
+                    (scored, batch)
+                })
+                .collect();
+        let anchors = batches
+            .iter()
+            .map(|(scored, batch)| self.anchor(policy, scored, batch))
+            .collect::<Result<Vec<Anchor>, TrainError>>()?;
         let mut updates = Vec::new();
-        for (scored, credited) in mini_batches(&scored, &credited, self.settings.mini_batches) {
-            let skip_zero = self.reference.is_none();
-            let batch = pack(scored, &credited, &self.settings.objective, skip_zero);
-            updates.push(self.update(policy, scored, &batch, step)?);
+        for ((scored, batch), anchor) in batches.iter().zip(&anchors) {
+            updates.push(self.update(policy, scored, batch, anchor, step)?);
         }
         seconds.train = train_start.elapsed().as_secs_f64();
         seconds.step = start.elapsed().as_secs_f64();
@@ -233,12 +244,39 @@ impl<'a> Learner<'a> {
         Ok(collect(generator, problems, &self.bench.setup, &options)?)
     }
 
+    /// What the ratio of every trained token is taken to, before the step's first update: what was
+    /// recorded while sampling, or, where rollouts come from other weights than the policy's, what the
+    /// policy itself says. The two then meet in the truncated importance weight.
+    fn anchor(
+        &self,
+        policy: &Policy,
+        scored: &[ScoredGroup],
+        batch: &Batch<'_>,
+    ) -> Result<Anchor, TrainError> {
+        if policy.samples_what_it_scores() {
+            let recorded = batch.rows.iter().map(|row| recorded(row, scored));
+            return Ok(recorded.collect());
+        }
+        let mut anchor = vec![Vec::new(); batch.contexts.len()];
+        for micro_batch in micro_batches(&batch.contexts, self.settings.micro_batch_tokens)? {
+            let contexts: Vec<_> = micro_batch.iter().map(|idx| batch.contexts[*idx]).collect();
+            let scores = policy.score(&contexts, self.settings.sampling.temperature);
+            let mut logprobs = scores.logprobs.into_iter().map(f64::from);
+            for idx in micro_batch {
+                let n = batch.contexts[idx].completion.len();
+                anchor[idx] = logprobs.by_ref().take(n).collect();
+            }
+        }
+        Ok(anchor)
+    }
+
     /// Gradient over all micro-batches of a mini-batch, then one update.
     fn update(
         &mut self,
         policy: &mut Policy,
         scored: &[ScoredGroup],
         batch: &Batch<'_>,
+        anchor: &Anchor,
         step: usize,
     ) -> Result<UpdateReport, TrainError> {
         let mut metrics = Metrics::default();
@@ -248,7 +286,7 @@ impl<'a> Learner<'a> {
             let temperature = self.settings.sampling.temperature;
             let pass = policy.forward(&contexts, temperature, self.updater.take_buffers());
             let current = to_f64(&pass.scores().logprobs);
-            let tokens = Tokens::of(&micro_batch, batch, scored);
+            let tokens = Tokens::of(&micro_batch, batch, anchor, scored);
             let reference = self
                 .reference
                 .as_ref()
@@ -259,8 +297,7 @@ impl<'a> Learner<'a> {
             let evaluation = self.settings.objective.objective.evaluate(&TokenBatch {
                 lengths: &tokens.lengths,
                 logprobs: &current,
-                // The anchor of the ratio is what was recorded while sampling.
-                old_logprobs: &tokens.rollout_logprobs,
+                old_logprobs: &tokens.old_logprobs,
                 advantages: &tokens.advantages,
                 loss_mask: &vec![true; current.len()],
                 weights: &tokens.weights,
@@ -298,27 +335,39 @@ impl<'a> Learner<'a> {
     }
 }
 
+/// `[context][token]`: the log-probabilities that a mini-batch's ratios are taken to.
+type Anchor = Vec<Vec<f64>>;
+
+/// What was recorded while a row's tokens were sampled.
+fn recorded(row: &Row, scored: &[ScoredGroup]) -> Vec<f64> {
+    let attempt = &scored[row.at.group].group.trajectories[row.at.trajectory];
+    to_f64(&attempt.turns[row.at.turn].rollout_logprobs)
+}
+
 /// Per-token values of a micro-batch, in the order in which its tokens are run.
 #[derive(Default)]
 struct Tokens {
     lengths: Vec<usize>,
+    old_logprobs: Vec<f64>,
     rollout_logprobs: Vec<f64>,
     advantages: Vec<f64>,
     weights: Vec<f64>,
 }
 
 impl Tokens {
-    fn of(micro_batch: &[usize], batch: &Batch<'_>, scored: &[ScoredGroup]) -> Self {
+    fn of(
+        micro_batch: &[usize],
+        batch: &Batch<'_>,
+        anchor: &Anchor,
+        scored: &[ScoredGroup],
+    ) -> Self {
         let mut tokens = Self::default();
         for context_idx in micro_batch {
             let row = &batch.rows[*context_idx];
-            let turn =
-                &scored[row.at.group].group.trajectories[row.at.trajectory].turns[row.at.turn];
-            let n = turn.completion.len();
+            let n = batch.contexts[*context_idx].completion.len();
             tokens.lengths.push(n);
-            tokens
-                .rollout_logprobs
-                .extend(turn.rollout_logprobs.iter().map(|lp| f64::from(*lp)));
+            tokens.old_logprobs.extend(&anchor[*context_idx]);
+            tokens.rollout_logprobs.extend(recorded(row, scored));
             tokens
                 .advantages
                 .extend(std::iter::repeat_n(row.advantage, n));
@@ -427,7 +476,10 @@ mod tests {
         scored[0].group.trajectories[1].turns[0].rollout_logprobs[0] += 0.3;
         let credited = credit_turns(&scored, &rl.credit, false);
         let batch = pack(&scored, &credited, &rl.objective, false);
-        let report = learner.update(&mut policy, &scored, &batch, 0).unwrap();
+        let anchor = learner.anchor(&policy, &scored, &batch).unwrap();
+        let report = learner
+            .update(&mut policy, &scored, &batch, &anchor, 0)
+            .unwrap();
         let expected = 1.0 - (-0.3_f64).exp();
         assert!(
             (report.metrics.ratio_max_deviation - expected).abs() < 1e-5,
@@ -472,7 +524,10 @@ mod tests {
                 );
                 let credited = credit_turns(scored, &rl.credit, false);
                 let batch = pack(scored, &credited, &rl.objective, true);
-                learner.update(&mut policy, scored, &batch, 0).unwrap();
+                let anchor = learner.anchor(&policy, scored, &batch).unwrap();
+                learner
+                    .update(&mut policy, scored, &batch, &anchor, 0)
+                    .unwrap();
                 weights(&policy)
             };
             let (before, one, other) = (weights(&policy), updated(&scored), updated(&reversed));
@@ -538,7 +593,11 @@ mod tests {
                 let mut policy = policy.clone();
                 let credited = credit_turns(scored, &rl.credit, false);
                 let batch = pack(scored, &credited, &rl.objective, true);
-                let report = new().update(&mut policy, scored, &batch, 0).unwrap();
+                let mut learner = new();
+                let anchor = learner.anchor(&policy, scored, &batch).unwrap();
+                let report = learner
+                    .update(&mut policy, scored, &batch, &anchor, 0)
+                    .unwrap();
                 let of_attempt = |turns: &Vec<TurnCredit>| turns[0].advantage;
                 let advantages: Vec<_> = credited.turns.iter().flatten().map(of_attempt).collect();
                 (advantages, weights(&policy), report.n_rows)

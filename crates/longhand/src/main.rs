@@ -5,6 +5,7 @@
 // Both panic where nobody listens; `writeln!` says so instead.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod compute;
 mod data;
 mod eval;
@@ -47,6 +48,8 @@ enum Command {
     /// Make problems, check data files, train tokenizers
     #[command(subcommand)]
     Data(data::Command),
+    /// Time group steps of a model: generate, score, train
+    Bench(bench::Args),
     /// Evaluate rewards, advantages and objectives: one JSON object per line in, one out
     Compute(compute::Args),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(&args),
         Command::Read(args) => read::run(&args),
         Command::Data(command) => data::run(&command),
+        Command::Bench(args) => bench::run(&args),
         Command::Compute(args) => compute::run(&args),
     };
     result.unwrap_or_else(|error| tell(&error))

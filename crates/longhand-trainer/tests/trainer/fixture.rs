@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use longhand_config::{Experiment, Optimizer, Rl, Stage, WarmStart};
-use longhand_policy::{Compute, Policy};
+use longhand_policy::Policy;
 use longhand_trainer::{
-    WarmStarter, Workbench, open_policy,
+    WarmStarter, Workbench, compute, open_policy,
     rl::{Learner, StepOutput},
 };
 
@@ -43,7 +43,7 @@ pub(crate) fn warm_start(experiment: &Experiment) -> &WarmStart {
 /// A policy with its random first weights.
 pub(crate) fn untaught(name: &str, overrides: &[&str]) -> Trial {
     let experiment = experiment(name, overrides);
-    let policy = open_policy(&experiment, &Compute::default()).unwrap();
+    let policy = open_policy(&experiment, &compute(&experiment).unwrap()).unwrap();
     let bench = Workbench::new(&experiment, &policy).unwrap();
     let rl = experiment.stages.iter().find_map(|stage| match stage {
         Stage::Rl(settings) => Some(settings.as_ref().clone()),

@@ -1,5 +1,6 @@
 //! The program as a user meets it: what it prints, what it leaves behind, and its exit code.
 
+mod bench;
 mod compute;
 mod data;
 mod evaluate;

@@ -2,7 +2,7 @@
 
 use crate::fixture::Place;
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "train",
     "eval",
     "read",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 8] = [
     "data make",
     "data check",
     "data tokenizer",
+    "bench",
     "compute",
 ];
 

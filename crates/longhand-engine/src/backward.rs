@@ -43,7 +43,7 @@ pub(crate) fn backward(
     };
     let mut products = Products::new(product_format(model.format));
     let mut scratch = Scratch::default();
-    let mut again = LayerBuffers::default();
+    let mut again = LayerBuffers::kept();
     for (layer_idx, layer) in model.layers.iter().enumerate().rev() {
         let pages = &mut cache.layers[layer_idx];
         let kept = &mut pass.buffers.layers[layer_idx];
@@ -51,16 +51,7 @@ pub(crate) fn backward(
             Keep::Activations => kept,
             Keep::Checkpoints => {
                 let mut x = std::mem::take(&mut kept.x_in);
-                layer_forward(
-                    model,
-                    layer,
-                    pages,
-                    &part,
-                    &mut x,
-                    &mut again,
-                    &mut scratch,
-                    true,
-                );
+                layer_forward(model, layer, pages, &part, &mut x, &mut again, &mut scratch);
                 kept.x_in = x;
                 &mut again
             }
@@ -116,8 +107,7 @@ impl Products {
         cpu: &Cpu,
         format: Format,
         (left, turned): (&mut Operand, &mut Option<Packed>),
-        dy: &[f32],
-        rows: usize,
+        (dy, rows): (&[f32], usize),
         matrices: &[(&[f32], usize)],
         n: usize,
         out: &mut [f32],
@@ -212,7 +202,7 @@ impl LayerBackward<'_> {
 
         dact.resize(rows * inner, 0.0);
         let down = [(weights.values[at.down].as_slice(), hidden)];
-        Products::into_inputs(cpu, *format, (left, turned), dx, rows, &down, inner, dact);
+        Products::into_inputs(cpu, *format, (left, turned), (dx, rows), &down, inner, dact);
         gated_backward(cpu, &mut buffers.gate_up, inner, dact);
         let dgate_up = &buffers.gate_up;
 
@@ -245,8 +235,7 @@ impl LayerBackward<'_> {
             cpu,
             *format,
             buffers_of_product,
-            dgate_up,
-            rows,
+            (dgate_up, rows),
             &gate_up,
             hidden,
             dnormed,
@@ -307,7 +296,7 @@ impl LayerBackward<'_> {
         );
         dattended.resize(rows * q, 0.0);
         let o = [(weights.values[at.o].as_slice(), hidden)];
-        Products::into_inputs(cpu, *format, (left, turned), dx, rows, &o, q, dattended);
+        Products::into_inputs(cpu, *format, (left, turned), (dx, rows), &o, q, dattended);
 
         dqkv.resize(rows * stride, 0.0);
         attention_backward(
@@ -358,8 +347,7 @@ impl LayerBackward<'_> {
             cpu,
             *format,
             (left, turned),
-            dqkv,
-            rows,
+            (dqkv, rows),
             &qkv,
             hidden,
             dnormed,

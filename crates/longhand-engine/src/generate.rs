@@ -378,7 +378,7 @@ impl<'a> Server<'a> {
         for (start, part) in rows.parts(ROWS_AT_ONCE) {
             embed(model, &part, x);
             for (layer, pages) in model.layers.iter().zip(&mut self.cache.layers) {
-                layer_forward(model, layer, pages, &part, x, of_layer, scratch, false);
+                layer_forward(model, layer, pages, &part, x, of_layer, scratch);
             }
             let here = start..start + part.n_rows();
             for (place, row) in last_rows.iter().enumerate() {

@@ -52,7 +52,6 @@ impl Model {
                     &mut x,
                     &mut buffers,
                     &mut scratch,
-                    false,
                 );
             }
             while let Some(row) = targets.rows.get(next).map(|row| *row as usize)
@@ -94,7 +93,7 @@ impl Model {
         let part = rows.part(0..rows.n_rows());
         buffers
             .layers
-            .resize_with(self.layers.len(), LayerBuffers::default);
+            .resize_with(self.layers.len(), LayerBuffers::kept);
         let mut x = std::mem::take(&mut buffers.x);
         embed(self, &part, &mut x);
         let mut passing = LayerBuffers::default();
@@ -108,9 +107,8 @@ impl Model {
                     &mut passing
                 }
             };
-            let keeps = keep == Keep::Activations;
             let scratch = &mut buffers.scratch;
-            layer_forward(self, layer, pages, &part, &mut x, of_layer, scratch, keeps);
+            layer_forward(self, layer, pages, &part, &mut x, of_layer, scratch);
         }
         let mut stats = Vec::with_capacity(targets.rows.len());
         let scores = head::score(

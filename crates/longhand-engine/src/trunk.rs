@@ -13,6 +13,8 @@ use crate::{
 /// What a layer computes on its way; kept by a training pass, overwritten by the others.
 #[derive(Default)]
 pub(crate) struct LayerBuffers {
+    /// Whether a way back will ask for it.
+    is_kept: bool,
     /// The residual stream before the layer, `[n_rows, hidden]`.
     pub(crate) x_in: Vec<f32>,
     /// Queries, keys and values before the head norms, `[n_rows, q + 2 kv]`; only where there are norms.
@@ -27,6 +29,16 @@ pub(crate) struct LayerBuffers {
     pub(crate) x_mid: Vec<f32>,
     /// `[n_rows, 2 inner]`
     pub(crate) gate_up: Vec<f32>,
+}
+
+impl LayerBuffers {
+    /// Buffers of a layer that a training pass comes back to.
+    pub(crate) fn kept() -> Self {
+        Self {
+            is_kept: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// Operands that nobody needs after the next product.
@@ -53,8 +65,8 @@ pub(crate) fn layer_forward(
     x: &mut [f32],
     buffers: &mut LayerBuffers,
     scratch: &mut Scratch,
-    keep: bool,
 ) {
+    let keep = buffers.is_kept;
     let (cpu, widths) = (&model.cpu, model.widths());
     let n_rows = part.n_rows();
     let eps = model.config.norm_eps as f32;

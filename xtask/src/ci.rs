@@ -165,7 +165,7 @@ pub(crate) fn cargo(root: &Path, args: &[&str]) -> Command {
 }
 
 /// Runs `command` with this program's own output.
-fn run_command(command: &mut Command) -> Result<(), String> {
+pub(crate) fn run_command(command: &mut Command) -> Result<(), String> {
     let line = describe(command);
     eprintln!("{line}");
     let status = command

@@ -9,6 +9,7 @@ pub mod files;
 pub mod map;
 pub mod readme;
 pub mod rust_source;
+pub mod sanitize;
 pub mod tidy;
 
 use std::fmt;
@@ -28,6 +29,10 @@ pub const COMMANDS: &[(&str, &str)] = &[
         "bench",
         "measure the program into benches/results; --peers measures what others use as well, turn by turn; \
          --quick runs the small cases once; also --threads N, --repetitions N, --program PATH, SET...",
+    ),
+    (
+        "sanitize",
+        "run the kernels' unit tests with every access to memory checked",
     ),
 ];
 

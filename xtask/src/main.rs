@@ -18,6 +18,7 @@ fn main() -> ExitCode {
             Ok(options) => xtask::bench::run(&root, &options),
             Err(problem) => return usage(&problem),
         },
+        ["sanitize"] => xtask::sanitize::run(&root),
         ["help" | "--help" | "-h"] => {
             print!("{}", help());
             return ExitCode::SUCCESS;
@@ -47,7 +48,7 @@ fn usage(problem: &str) -> ExitCode {
 fn help() -> String {
     let mut text = String::from("usage: cargo xtask COMMAND\n\n");
     for (name, line) in xtask::COMMANDS {
-        text.push_str(&format!("  {name:<6} {line}\n"));
+        text.push_str(&format!("  {name:<8} {line}\n"));
     }
     text.push_str(&format!(
         "\nsteps of the gate: {}\nsets of measurements: {}\n",

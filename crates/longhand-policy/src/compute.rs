@@ -33,7 +33,7 @@ pub struct Compute {
     pub engine: Engine,
     /// Instructions and threads of the CPU engine.
     pub cpu: Cpu,
-    /// Numbers of the CPU engine's products.
+    /// Numbers of products. On burn, bf16 only where it is asked for by name, and never for the head's.
     pub precision: Precision,
     /// Weights that the CPU engine samples with.
     pub rollout_weights: RolloutWeights,

@@ -27,6 +27,7 @@ pub use longhand_engine::{
     Cpu, CpuError, Family, Format, GenerateError, Initialisation, Isa, Keep, Model, ModelConfig,
     ModelConfigError, PassBuffers, Precision, Weights,
 };
+pub use on_burn::NoBf16;
 pub use optimizer::{AdamW, AdamWSettings};
 pub use policy::{Generator, Pass, Policy, PolicyError, Scores};
 pub use tokenizer::{TextTokenizer, TokenizerError, TokenizerKind, train_tokenizer};

@@ -96,7 +96,7 @@ impl AdamW {
                 );
             }
             (State::Burn(state), Body::Burn(on_burn), WayBack::Burn(pass)) => {
-                state.accumulate(on_burn, pass, &grad);
+                state.accumulate(on_burn, *pass, &grad);
             }
             _ => panic!("a pass, its policy and its optimiser belong together"),
         }

@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::{
     backend::BACKEND,
     compute::{Compute, RolloutWeights},
-    on_burn::{self, BurnPass, OnBurn},
+    on_burn::{self, BurnPass, NoBf16, OnBurn},
     on_cpu::OnCpu,
     tokenizer::{TextTokenizer, TokenizerError},
     weights::{self, WeightsError},
@@ -37,7 +37,7 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Cpu(OnCpu),
-    Burn(OnBurn),
+    Burn(Box<OnBurn>),
 }
 
 /// A policy folder that could not be read or written.
@@ -70,6 +70,9 @@ pub enum PolicyError {
     /// The tokenizer cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The device does not compute in the numbers that were asked for.
+    #[error(transparent)]
+    Precision(#[from] NoBf16),
     /// The tokenizer has ids that the embedding lacks.
     #[error(
         "the tokenizer has {n_ids} ids, the model only {vocab_size}: they do not belong together"
@@ -98,8 +101,8 @@ pub struct Pass {
 }
 
 pub(crate) enum WayBack {
-    Cpu(longhand_engine::Pass),
-    Burn(BurnPass),
+    Cpu(Box<longhand_engine::Pass>),
+    Burn(Box<BurnPass>),
 }
 
 impl Pass {
@@ -166,7 +169,9 @@ impl Policy {
         let body = if compute.is_engine() {
             Body::Cpu(OnCpu::new(&config, n_ids, weights, compute))
         } else {
-            Body::Burn(OnBurn::new(&config, n_ids, &weights, &compute.device))
+            let (precision, device) = (compute.precision, &compute.device);
+            let on_burn = OnBurn::new(&config, n_ids, &weights, precision, device)?;
+            Body::Burn(Box::new(on_burn))
         };
         Ok(Self {
             config,
@@ -215,7 +220,7 @@ impl Policy {
                     cpu.n_threads()
                 )
             }
-            Body::Burn(_) => format!("burn, {BACKEND}"),
+            Body::Burn(_) => format!("burn, {BACKEND}, {}", self.precision()),
         }
     }
 
@@ -240,9 +245,8 @@ impl Policy {
         let n_ids = self.tokenizer.n_ids();
         let body = match &self.body {
             Body::Cpu(_) => Body::Cpu(OnCpu::new(&self.config, n_ids, weights, &self.compute)),
-            Body::Burn(_) => {
-                let device = &self.compute.device;
-                Body::Burn(OnBurn::new(&self.config, n_ids, &weights, device))
+            Body::Burn(on_burn) => {
+                Body::Burn(Box::new(on_burn.with_weights(&self.config, &weights)))
             }
         };
         Self {
@@ -269,10 +273,13 @@ impl Policy {
 
     /// The numbers of the policy's products, as configs spell them.
     pub fn precision(&self) -> &'static str {
-        match self.format() {
-            Some(Format::Bf16) => "bf16",
-            Some(Format::Int8) => "int8",
-            Some(Format::F32) | None => "f32",
+        match &self.body {
+            Body::Cpu(on_cpu) => match on_cpu.format() {
+                Format::F32 => "f32",
+                Format::Bf16 => "bf16",
+                Format::Int8 => "int8",
+            },
+            Body::Burn(on_burn) => on_burn.products().name(),
         }
     }
 
@@ -299,7 +306,7 @@ impl Policy {
             Body::Cpu(on_cpu) => {
                 Sampler::Cpu(longhand_engine::Generator::new(on_cpu.sampler().clone()))
             }
-            Body::Burn(on_burn) => Sampler::Burn(on_burn.generator()),
+            Body::Burn(on_burn) => Sampler::Burn(Box::new(on_burn.generator())),
         })
     }
 
@@ -325,7 +332,7 @@ impl Policy {
                         .forward(contexts, temperature, self.compute.keep, buffers);
                 Pass {
                     scores: scores_of(pass.scores().clone()),
-                    way_back: WayBack::Cpu(pass),
+                    way_back: WayBack::Cpu(Box::new(pass)),
                 }
             }
             Body::Burn(on_burn) => {
@@ -335,7 +342,7 @@ impl Policy {
                         logprobs: on_burn::to_host(pass.logprobs.clone().inner()),
                         entropies: on_burn::to_host(pass.entropies.clone()),
                     },
-                    way_back: WayBack::Burn(pass),
+                    way_back: WayBack::Burn(Box::new(pass)),
                 }
             }
         }
@@ -378,7 +385,7 @@ pub struct Generator(Sampler);
 #[derive(Clone)]
 enum Sampler {
     Cpu(longhand_engine::Generator),
-    Burn(on_burn::Generator),
+    Burn(Box<on_burn::Generator>),
 }
 
 impl Generate for Generator {

@@ -6,7 +6,9 @@ use longhand_rollout::{Completion, Generate, Request, Sampling};
 
 use super::{
     decoding::Decoding,
-    model::{Attention, Transformer, index_tensor},
+    model::{Attention, Transformer, id_tensor},
+    products::Products,
+    shapes::Shapes,
     tree_attention::{
         Heads, PrefixKeys, SuffixGrid, attend, causal_mask, keys_by_suffix, prefix_padding,
     },
@@ -17,42 +19,35 @@ use crate::backend::{Backend, Device};
 #[derive(Clone, Debug)]
 pub(crate) struct Generator {
     config: ModelConfig,
+    products: Products,
+    shapes: Shapes,
     model: Transformer<Backend>,
-    n_ids: usize,
+    /// `[hidden, n_ids]`
+    head: Tensor<Backend, 2>,
     device: Device,
 }
 
 impl Generator {
     pub(crate) fn new(
         config: ModelConfig,
+        products: Products,
+        shapes: Shapes,
         model: Transformer<Backend>,
         n_ids: usize,
         device: Device,
     ) -> Self {
         Self {
             config,
-            model,
-            n_ids,
+            products,
+            shapes,
+            head: model.head(n_ids),
+            model: products.round(model),
             device,
         }
     }
 
-    fn heads(&self) -> Heads {
-        let ModelConfig {
-            n_heads,
-            n_kv_heads,
-            head_dim,
-            ..
-        } = self.config;
-        Heads {
-            n_heads,
-            n_kv_heads,
-            head_dim,
-        }
-    }
-
     /// Runs the shared prefixes once and keeps their keys and values, one entry a layer.
-    fn prefill_prefixes(&self, prefixes: &[&[u32]]) -> Vec<PrefixKeys<Backend>> {
+    fn prefill_prefixes(&self, mut prefixes: Vec<&[u32]>) -> Vec<PrefixKeys<Backend>> {
         let longest = prefixes
             .iter()
             .map(|prefix| prefix.len())
@@ -61,14 +56,16 @@ impl Generator {
         if longest == 0 {
             return Vec::new();
         }
+        let longest = self.shapes.length(longest);
+        prefixes.resize(self.shapes.count(prefixes.len()), &[]);
         let mut ids = Vec::with_capacity(prefixes.len() * longest);
-        for prefix in prefixes {
+        for prefix in &prefixes {
             ids.extend(*prefix);
             ids.extend(std::iter::repeat_n(0, longest - prefix.len()));
         }
         let positions: Vec<usize> = (0..ids.len()).map(|i| i % longest).collect();
         let lengths: Vec<usize> = prefixes.iter().map(|prefix| prefix.len()).collect();
-        let heads = self.heads();
+        let heads = Heads::of(&self.config);
         let mut prefill = PrefixPrefill {
             grid: SuffixGrid {
                 groups: prefixes.len(),
@@ -80,17 +77,10 @@ impl Generator {
             padding: prefix_padding(&lengths, longest, heads, &self.device),
             keys: Vec::with_capacity(self.config.n_layers),
         };
+        let ids = id_tensor(&ids, &self.device);
         self.model
-            .trunk(&self.config, &ids, &positions, &mut prefill);
+            .trunk(&self.config, self.products, ids, &positions, &mut prefill);
         prefill.keys
-    }
-
-    /// Logits `[rows][n_ids]` of the given rows of hidden states.
-    fn logits(&self, hidden: Tensor<Backend, 2>, rows: impl Iterator<Item = usize>) -> Vec<f32> {
-        let hidden = hidden.select(0, index_tensor(rows.map(|row| row as i32), &self.device));
-        let hidden = self.model.final_norm(&self.config, hidden);
-        let logits = hidden.matmul(self.model.head(self.n_ids));
-        logits.into_data().iter::<f32>().collect()
     }
 }
 
@@ -110,16 +100,29 @@ impl Generate for Generator {
             .iter()
             .map(|group| &requests[group.members[0]].prompt[..group.n_prefix])
             .collect();
-        let prefix_keys = self.prefill_prefixes(&prefixes);
-        let mut decoding =
-            Decoding::new(requests, &groups, prefix_keys, &self.config, &self.device);
+        let prefix_keys = self.prefill_prefixes(prefixes);
+        let (config, products) = (&self.config, self.products);
+        let mut decoding = Decoding::new(
+            requests,
+            &groups,
+            prefix_keys,
+            sampling,
+            config,
+            self.shapes,
+            &self.device,
+        );
         while decoding.is_open() {
             let (ids, positions) = decoding.tokens();
+            let attention = decoding.attention();
             let hidden = self
                 .model
-                .trunk(&self.config, &ids, &positions, decoding.attention());
-            let logits = self.logits(hidden, decoding.last_rows());
-            decoding.sample(&logits, self.n_ids, sampling, &self.config.end_ids)?;
+                .trunk(config, products, ids, &positions, attention);
+            let hidden = decoding.last_of_rows(hidden);
+            let logits = self
+                .model
+                .final_norm(config, hidden)
+                .matmul(self.head.clone());
+            decoding.sample(logits, &config.end_ids)?;
         }
         Ok(decoding.into_completions())
     }

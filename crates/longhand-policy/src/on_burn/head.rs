@@ -151,6 +151,12 @@ impl Backward<Backend, 2> for ChunkedLogprobs {
     }
 }
 
+/// Rows whose logits are made at a time: a power of two, at least 16.
+pub(crate) fn rows_at_a_time(n_ids: usize) -> usize {
+    let rows = (LOGITS_AT_A_TIME / n_ids).max(16);
+    1 << rows.ilog2()
+}
+
 /// Cuts rows and their targets into chunks whose logits fit the budget.
 fn chunks(
     hidden: Tensor<Backend, 2>,
@@ -158,7 +164,7 @@ fn chunks(
     n_ids: usize,
 ) -> impl Iterator<Item = (Tensor<Backend, 2>, Tensor<Backend, 1, Int>)> {
     let [n_targets, width] = hidden.dims();
-    let chunk = (LOGITS_AT_A_TIME / n_ids).max(16);
+    let chunk = rows_at_a_time(n_ids);
     (0..n_targets).step_by(chunk).map(move |start| {
         let end = n_targets.min(start + chunk);
         (

@@ -5,13 +5,15 @@ use longhand_rollout::PrefixGroup;
 
 use super::{
     model::Attention,
+    shapes::Shapes,
     tree_attention::{
         Heads, PrefixKeys, SuffixGrid, attend, causal_mask, keys_by_suffix, prefix_padding,
     },
 };
 
 /// First all prefixes (padded on the right to the longest), then all suffixes (likewise, and every group
-/// filled up to the same number of suffixes). Padding is never attended to and never scored.
+/// filled up to the same number of suffixes). Padding is never attended to and never scored; [`Shapes`]
+/// may ask for more of it, and for whole groups of nothing else.
 #[derive(Debug)]
 pub(crate) struct Layout {
     prefix_grid: Option<SuffixGrid>,
@@ -26,31 +28,36 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Lays out groups.
+    /// Lays out groups in these shapes.
     ///
     /// # Panics
     /// When a suffix has sampled tokens but no given token to predict the first from.
-    pub(crate) fn new(groups: &[PrefixGroup]) -> Self {
-        let prefix_lengths: Vec<usize> = groups.iter().map(|group| group.prefix.len()).collect();
-        let longest_prefix = prefix_lengths.iter().copied().max().unwrap_or(0);
+    pub(crate) fn new(groups: &[PrefixGroup], shapes: Shapes) -> Self {
+        let n_groups = shapes.count(groups.len());
+        let mut prefix_lengths: Vec<usize> =
+            groups.iter().map(|group| group.prefix.len()).collect();
+        prefix_lengths.resize(n_groups, 0);
+        let longest_prefix = shapes.length(prefix_lengths.iter().copied().max().unwrap_or(0));
         let n_suffixes = groups
             .iter()
             .map(|group| group.suffixes.len())
             .max()
             .unwrap_or(0);
+        let n_suffixes = shapes.count(n_suffixes);
         let suffixes = || groups.iter().flat_map(|group| &group.suffixes);
         // The last token of a suffix predicts nothing, so it need not be run.
         let longest_suffix = suffixes()
             .map(|s| s.given.len() + s.sampled.len().max(1) - 1)
             .max()
             .unwrap_or(0);
+        let longest_suffix = shapes.length(longest_suffix);
         let prefix_grid = SuffixGrid {
-            groups: groups.len(),
+            groups: n_groups,
             suffixes: 1,
             positions: longest_prefix,
         };
         let suffix_grid = SuffixGrid {
-            groups: groups.len(),
+            groups: n_groups,
             suffixes: n_suffixes,
             positions: longest_suffix,
         };
@@ -67,6 +74,9 @@ impl Layout {
         };
         for group in groups {
             layout.push(&group.prefix, &[], 0, longest_prefix);
+        }
+        for _missing in groups.len()..n_groups {
+            layout.push(&[], &[], 0, longest_prefix);
         }
         for group in groups {
             for suffix in &group.suffixes {
@@ -89,6 +99,9 @@ impl Layout {
             for _missing in group.suffixes.len()..n_suffixes {
                 layout.push(&[], &[], 0, longest_suffix);
             }
+        }
+        for _missing in 0..(n_groups - groups.len()) * n_suffixes {
+            layout.push(&[], &[], 0, longest_suffix);
         }
         layout
     }

@@ -9,7 +9,7 @@ use burn::{
 };
 use longhand_engine::ModelConfig;
 
-use super::rotary::Rotation;
+use super::{products::Products, rotary::Rotation};
 
 /// A pre-norm decoder with rotary positions, grouped queries and a gated feed-forward.
 #[derive(Module, Debug)]
@@ -132,7 +132,8 @@ impl<B: Backend> Transformer<B> {
     pub(crate) fn trunk(
         &self,
         config: &ModelConfig,
-        ids: &[u32],
+        products: Products,
+        ids: Tensor<B, 1, Int>,
         positions: &[usize],
         attention: &mut impl Attention<B>,
     ) -> Tensor<B, 2> {
@@ -147,12 +148,9 @@ impl<B: Backend> Transformer<B> {
         let rotation = Rotation::new(
             positions, n_heads, n_kv_heads, head_dim, rope_theta, &device,
         );
-        let mut x = self
-            .embed_tokens
-            .val()
-            .select(0, index_tensor(ids.iter().map(|id| *id as i32), &device));
+        let mut x = self.embed_tokens.val().select(0, ids);
         for (layer_idx, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(config, x, &rotation, |q, k, v| {
+            x = layer.forward(config, products, x, &rotation, |q, k, v| {
                 attention.attend(layer_idx, q, k, v)
             });
         }
@@ -183,6 +181,7 @@ impl<B: Backend> Layer<B> {
     fn forward(
         &self,
         config: &ModelConfig,
+        products: Products,
         x: Tensor<B, 2>,
         rotation: &Rotation<B>,
         attend: impl FnOnce(Tensor<B, 3>, Tensor<B, 3>, Tensor<B, 3>) -> Tensor<B, 2>,
@@ -191,7 +190,7 @@ impl<B: Backend> Layer<B> {
         let h = rms_norm(x.clone(), &self.input_norm, config.norm_eps);
         let project =
             |weight: &Param<Tensor<B, 2>>, bias: &Option<Param<Tensor<B, 1>>>, heads: usize| {
-                let mut y = h.clone().matmul(weight.val());
+                let mut y = products.product(h.clone(), weight);
                 if let Some(bias) = bias {
                     y = y + bias.val().unsqueeze();
                 }
@@ -205,10 +204,11 @@ impl<B: Backend> Layer<B> {
             k = rms_norm(k, k_norm, config.norm_eps);
         }
         let attended = attend(rotation.queries(q), rotation.keys(k), v);
-        let x = x + attended.matmul(self.o_proj.val());
+        let x = x + products.product(attended, &self.o_proj);
         let h = rms_norm(x.clone(), &self.post_attention_norm, config.norm_eps);
-        let gate = silu(h.clone().matmul(self.gate_proj.val()));
-        x + (gate * h.matmul(self.up_proj.val())).matmul(self.down_proj.val())
+        let gate = silu(products.product(h.clone(), &self.gate_proj));
+        let gated = gate * products.product(h, &self.up_proj);
+        x + products.product(gated, &self.down_proj)
     }
 }
 
@@ -224,6 +224,11 @@ fn rms_norm<B: Backend, const D: usize>(
         .sqrt()
         .recip();
     x * scale * weight.val().unsqueeze()
+}
+
+/// A tensor of token ids.
+pub(crate) fn id_tensor<B: Backend>(ids: &[u32], device: &B::Device) -> Tensor<B, 1, Int> {
+    index_tensor(ids.iter().map(|id| *id as i32), device)
 }
 
 /// A tensor of indices.

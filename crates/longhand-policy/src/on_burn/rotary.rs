@@ -38,16 +38,24 @@ impl<B: Backend> Rotation<B> {
         let frequencies: Vec<f64> = (0..half)
             .map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64))
             .collect();
-        let angles: Vec<(f32, f32)> = positions
-            .iter()
-            .flat_map(|&position| frequencies.iter().map(move |f| position as f64 * f))
-            .map(|angle| (angle.cos() as f32, angle.sin() as f32))
-            .collect();
-        let of_queries = Angles::new(&angles, half, n_heads, device);
+        // In f64 and on the host: far positions turn by many circles. Heads are repeated on the device.
+        let of_angles = |function: fn(f64) -> f64| {
+            let angles = positions
+                .iter()
+                .flat_map(|&position| frequencies.iter().map(move |f| position as f64 * f));
+            let values: Vec<f32> = angles.map(|angle| function(angle) as f32).collect();
+            Tensor::from_data(TensorData::new(values, [positions.len(), half]), device)
+        };
+        let (cos, sin) = (of_angles(f64::cos), of_angles(f64::sin));
+        let of_heads = |heads: usize| Angles {
+            cos: cos.clone().repeat_dim(1, 2 * heads),
+            sin: sin.clone().repeat_dim(1, 2 * heads),
+        };
+        let of_queries = of_heads(n_heads);
         let of_keys = if n_heads == n_kv_heads {
             of_queries.clone()
         } else {
-            Angles::new(&angles, half, n_kv_heads, device)
+            of_heads(n_kv_heads)
         };
         let mut swap = vec![0.0_f32; head_dim * head_dim];
         for i in 0..half {
@@ -81,25 +89,5 @@ impl<B: Backend> Rotation<B> {
             .reshape([n_tokens, heads * head_dim]);
         let x = x.reshape([n_tokens, heads * head_dim]);
         (x * angles.cos.clone() + swapped * angles.sin.clone()).reshape([n_tokens, heads, head_dim])
-    }
-}
-
-impl<B: Backend> Angles<B> {
-    fn new(angles: &[(f32, f32)], half: usize, heads: usize, device: &B::Device) -> Self {
-        let n_tokens = angles.len() / half;
-        let width = heads * 2 * half;
-        let mut cos: Vec<f32> = Vec::with_capacity(n_tokens * width);
-        let mut sin: Vec<f32> = Vec::with_capacity(n_tokens * width);
-        for token in angles.chunks_exact(half) {
-            for _half_of_head in 0..2 * heads {
-                cos.extend(token.iter().map(|(cos, _)| cos));
-                sin.extend(token.iter().map(|(_, sin)| sin));
-            }
-        }
-        let tensor = |values| Tensor::from_data(TensorData::new(values, [n_tokens, width]), device);
-        Self {
-            cos: tensor(cos),
-            sin: tensor(sin),
-        }
     }
 }

@@ -5,6 +5,7 @@
 //! the result equal to attention over `prefix ++ suffix`.
 
 use burn::tensor::{Tensor, TensorData, activation::softmax, backend::Backend};
+use longhand_engine::ModelConfig;
 
 /// Added to a score that must not count; its exponential is exactly zero in f32.
 const HIDDEN: f32 = -1e9;
@@ -38,6 +39,17 @@ pub(crate) struct Heads {
     pub(crate) n_heads: usize,
     pub(crate) n_kv_heads: usize,
     pub(crate) head_dim: usize,
+}
+
+impl Heads {
+    /// Those of a model.
+    pub(crate) fn of(config: &ModelConfig) -> Self {
+        Self {
+            n_heads: config.n_heads,
+            n_kv_heads: config.n_kv_heads,
+            head_dim: config.head_dim,
+        }
+    }
 }
 
 /// Keys or values `[n_tokens, kv_heads, head_dim]` to `[groups * kv_heads * suffixes, positions, head_dim]`.
@@ -148,14 +160,35 @@ pub(crate) fn causal_mask<B: Backend>(
     heads: Heads,
     device: &B::Device,
 ) -> Tensor<B, 3> {
-    let rows = heads.n_heads / heads.n_kv_heads * positions;
-    let mut mask = vec![0.0; rows * positions];
-    for row in 0..rows {
-        for column in row % positions + 1..positions {
-            mask[row * positions + column] = HIDDEN;
-        }
-    }
-    Tensor::from_data(TensorData::new(mask, [1, rows, positions]), device)
+    let per_kv = heads.n_heads / heads.n_kv_heads;
+    let lasts = rows_of_queries(0, positions, per_kv, device);
+    hidden_after(lasts, columns(positions, device)).mul_scalar(HIDDEN)
+}
+
+/// For each query of one suffix, the column of its own key: `[1, heads_per_kv * positions, 1]`.
+fn rows_of_queries<B: Backend>(
+    n_before: usize,
+    positions: usize,
+    per_kv: usize,
+    device: &B::Device,
+) -> Tensor<B, 3> {
+    let rows = per_kv * positions;
+    let lasts: Vec<f32> = (0..rows)
+        .map(|row| (n_before + row % positions) as f32)
+        .collect();
+    Tensor::from_data(TensorData::new(lasts, [1, rows, 1]), device)
+}
+
+/// `0, 1, …` as `[1, 1, n]`. Masks are made where they are used: on their way from the host they would be
+/// larger than all the rest. Counts in f32 are exact up to 2²⁴, beyond any window.
+fn columns<B: Backend>(n: usize, device: &B::Device) -> Tensor<B, 3> {
+    let columns: Vec<f32> = (0..n).map(|column| column as f32).collect();
+    Tensor::from_data(TensorData::new(columns, [1, 1, n]), device)
+}
+
+/// 1 where a column is after the last that counts, else 0.
+fn hidden_after<B: Backend>(lasts: Tensor<B, 3>, columns: Tensor<B, 3>) -> Tensor<B, 3> {
+    (columns - lasts).clamp(0.0, 1.0)
 }
 
 /// A mask `[groups * kv_heads, 1, longest]` that hides what lies beyond each prefix; none when nothing does.
@@ -180,39 +213,88 @@ pub(crate) fn prefix_padding<B: Backend>(
     ))
 }
 
-/// A mask for suffixes that are padded on the left and written at the same columns: query `i` of the
-/// last `positions` columns sees columns `starts[suffix]..=own - positions + i`.
+/// A mask for suffixes that are padded on the left and written at the same columns, `n_before` of them
+/// before the queries': query `i` sees columns `starts[suffix]..=n_before + i` of `own`. A query that is
+/// padding sees itself, so that no row is empty.
 ///
-/// `[groups * kv_heads * suffixes, heads_per_kv * positions, own]`
+/// `starts` `[batch, 1, 1]` with `batch` = `groups * kv_heads * suffixes`, to
+/// `[batch, heads_per_kv * positions, own]`.
 pub(crate) fn left_padded_mask<B: Backend>(
-    starts: &[usize],
+    starts: Tensor<B, 3>,
+    n_before: usize,
     own: usize,
-    grid: SuffixGrid,
+    positions: usize,
     heads: Heads,
     device: &B::Device,
 ) -> Tensor<B, 3> {
     let per_kv = heads.n_heads / heads.n_kv_heads;
-    let before = own - grid.positions;
-    let mut mask = Vec::with_capacity(starts.len() * heads.n_heads * grid.positions * own);
-    for group in 0..grid.groups {
-        for _kv in 0..heads.n_kv_heads {
-            for suffix in 0..grid.suffixes {
-                let start = starts[group * grid.suffixes + suffix];
-                for row in 0..per_kv * grid.positions {
-                    let last = before + row % grid.positions;
-                    mask.extend((0..own).map(|column| {
-                        // A padding query sees itself, so that no row is empty.
-                        let seen = (start..=last).contains(&column) || column == last;
-                        if seen { 0.0 } else { HIDDEN }
-                    }));
-                }
-            }
-        }
+    let lasts = rows_of_queries(n_before, positions, per_kv, device);
+    let columns = columns(own, device);
+    let firsts = starts.clone() - (starts - lasts.clone()).clamp_min(0.0);
+    let hidden_before = (firsts - columns.clone()).clamp(0.0, 1.0);
+    (hidden_before + hidden_after(lasts, columns)).mul_scalar(HIDDEN)
+}
+
+/// The first columns that count, for [`left_padded_mask`]: of each suffix, group by group, for each of its
+/// heads.
+pub(crate) fn start_tensor<B: Backend>(
+    starts: &[usize],
+    grid: SuffixGrid,
+    heads: Heads,
+    device: &B::Device,
+) -> Tensor<B, 3> {
+    let of_heads = starts
+        .chunks_exact(grid.suffixes)
+        .flat_map(|of_group| std::iter::repeat_n(of_group, heads.n_kv_heads).flatten());
+    let starts: Vec<f32> = of_heads.map(|start| *start as f32).collect();
+    let n = starts.len();
+    Tensor::from_data(TensorData::new(starts, [n, 1, 1]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Backend, Device};
+
+    const HEADS: Heads = Heads {
+        n_heads: 4,
+        n_kv_heads: 2,
+        head_dim: 1,
+    };
+
+    /// What a mask lets through, row by row.
+    fn seen(mask: Tensor<Backend, 3>) -> Vec<Vec<usize>> {
+        let [_, _, own] = mask.dims();
+        let values: Vec<f32> = mask.into_data().iter::<f32>().collect();
+        let of_row = |row: &[f32]| (0..own).filter(|column| row[*column] == 0.0).collect();
+        values.chunks_exact(own).map(of_row).collect()
     }
-    let shape = [
-        grid.groups * heads.n_kv_heads * grid.suffixes,
-        per_kv * grid.positions,
-        own,
-    ];
-    Tensor::from_data(TensorData::new(mask, shape), device)
+
+    #[test]
+    fn a_causal_mask_shows_each_query_what_came_before_it() {
+        let mask = causal_mask(3, HEADS, &Device::default());
+        assert_eq!(mask.dims(), [1, 6, 3]);
+        let once = [vec![0], vec![0, 1], vec![0, 1, 2]];
+        assert_eq!(seen(mask), [once.clone(), once].concat());
+    }
+
+    #[test]
+    fn a_left_padded_mask_hides_padding_on_the_left_and_columns_not_yet_written() {
+        let device = Device::default();
+        let grid = SuffixGrid {
+            groups: 1,
+            suffixes: 2,
+            positions: 2,
+        };
+        let starts = start_tensor::<Backend>(&[0, 2], grid, HEADS, &device);
+        let at_first = seen(left_padded_mask(starts.clone(), 0, 3, 2, HEADS, &device));
+        // Two query heads a key head, two key heads; the second suffix is padding throughout.
+        let of_first = [vec![0], vec![0, 1], vec![0], vec![0, 1]];
+        let of_second = [vec![0], vec![1], vec![0], vec![1]];
+        let of_head = [of_first, of_second].concat();
+        assert_eq!(at_first, [of_head.clone(), of_head].concat());
+        let later = seen(left_padded_mask(starts, 3, 6, 1, HEADS, &device));
+        let of_head = [vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![2, 3], vec![2, 3]];
+        assert_eq!(later, [of_head.clone(), of_head].concat());
+    }
 }

@@ -2,4 +2,5 @@
 
 mod engines;
 mod fixture;
+mod on_device;
 mod storage;

@@ -120,6 +120,8 @@ impl Pool {
             };
         }
         shared.next.store(0, SeqCst);
+        // A job whose caller panicked too has left its worker's panic behind.
+        *lock(&shared.panic) = None;
         let closing = Closing(shared);
         shared.is_open.store(true, SeqCst);
         if shared.n_asleep.load(SeqCst) != 0 {
@@ -323,6 +325,18 @@ mod tests {
             pool.run(64, &|task_idx| {
                 std::thread::sleep(std::time::Duration::from_micros(20));
                 assert_ne!(task_idx, 40, "planted");
+            });
+        }));
+        assert!(panics.is_err());
+        // Both threads panic: what is left of it must not reach the next job.
+        let started = AtomicUsize::new(0);
+        let panics = catch_unwind(AssertUnwindSafe(|| {
+            pool.run(2, &|_| {
+                started.fetch_add(1, SeqCst);
+                while started.load(SeqCst) < 2 {
+                    std::thread::yield_now();
+                }
+                panic!("planted");
             });
         }));
         assert!(panics.is_err());

@@ -28,6 +28,8 @@ enum Action {
     Tidy,
     /// A tiny run of every experiment in `configs/smoke` through the command line.
     Smoke,
+    /// burn's wgpu backend against the CPU engine, on any Vulkan driver.
+    WgpuTest,
 }
 
 /// The gate. `--locked` because a lock file that does not match the manifests is a defect as well.
@@ -95,13 +97,21 @@ const STEPS: &[Step] = &[
     },
 ];
 
+/// Steps that are run only when they are named: what they need is not on every machine, or takes long to
+/// build. The GitHub workflow gives each a job of its own.
+const EXTRA_STEPS: &[Step] = &[Step {
+    name: "wgpu-test",
+    action: Action::WgpuTest,
+}];
+
 /// The names of all steps, in order.
 #[must_use]
 pub fn step_names() -> Vec<&'static str> {
-    STEPS.iter().map(|step| step.name).collect()
+    let all = STEPS.iter().chain(EXTRA_STEPS);
+    all.map(|step| step.name).collect()
 }
 
-/// The steps called `names`, in the gate's order; all of them where no name is given.
+/// The steps called `names`, in the gate's order; all but the extra ones where no name is given.
 ///
 /// # Errors
 ///
@@ -110,9 +120,12 @@ pub fn select(names: &[&str]) -> Result<Vec<Step>, String> {
     if let Some(unknown) = names.iter().find(|name| !step_names().contains(name)) {
         return Err(format!("the gate has no step `{unknown}`"));
     }
-    Ok(STEPS
-        .iter()
-        .filter(|step| names.is_empty() || names.contains(&step.name))
+    if names.is_empty() {
+        return Ok(STEPS.to_vec());
+    }
+    let all = STEPS.iter().chain(EXTRA_STEPS);
+    Ok(all
+        .filter(|step| names.contains(&step.name))
         .copied()
         .collect())
 }
@@ -132,6 +145,7 @@ pub fn run(root: &Path, steps: &[Step]) -> Result<(), String> {
             Action::Cargo(args) => run_command(&mut cargo(root, args)),
             Action::Tidy => crate::tidy::run(root),
             Action::Smoke => smoke(root),
+            Action::WgpuTest => wgpu_test(root),
         };
         timings.push((step.name, start.elapsed()));
         if let Err(message) = result {
@@ -141,10 +155,10 @@ pub fn run(root: &Path, steps: &[Step]) -> Result<(), String> {
     }
     eprintln!();
     for (name, taken) in &timings {
-        eprintln!("{name:<8} {:>8.1} s", taken.as_secs_f64());
+        eprintln!("{name:<9} {:>8.1} s", taken.as_secs_f64());
     }
     let total: Duration = timings.iter().map(|(_, taken)| *taken).sum();
-    eprintln!("{:<8} {:>8.1} s", "total", total.as_secs_f64());
+    eprintln!("{:<9} {:>8.1} s", "total", total.as_secs_f64());
     outcome
 }
 
@@ -233,6 +247,78 @@ fn smoke(root: &Path) -> Result<(), String> {
     }
     fs::remove_dir_all(&folder)
         .map_err(|error| format!("cannot remove {}: {error}", folder.display()))
+}
+
+/// Where Vulkan's loader looks for drivers.
+const VULKAN_DRIVERS: [&str; 4] = [
+    "/etc/vulkan/icd.d",
+    "/usr/share/vulkan/icd.d",
+    "/usr/local/share/vulkan/icd.d",
+    "/usr/local/etc/vulkan/icd.d",
+];
+
+/// Builds the policy's tests for wgpu and runs the few that compare it with the CPU engine. Mesa's
+/// software driver will do, and is installed where there is none; where that is not possible either, the
+/// tests are only built.
+fn wgpu_test(root: &Path) -> Result<(), String> {
+    let mut test = cargo(
+        root,
+        &[
+            "test",
+            "--locked",
+            "--package",
+            "longhand-policy",
+            "--no-default-features",
+            "--features",
+            "wgpu",
+            "--test",
+            "policy",
+        ],
+    );
+    // The backend's generic code ends up in our crate: optimising it takes five minutes, and the tests
+    // spend their time in the driver. What we depend on is optimised as ever.
+    test.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        test.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    }
+    let is_there = || has_vulkan_driver(&VULKAN_DRIVERS.map(Path::new));
+    if is_there() || (install_vulkan_driver() && is_there()) {
+        test.arg("on_device");
+    } else {
+        eprintln!("no Vulkan driver is here, nor can one be installed: the run is skipped");
+        test.arg("--no-run");
+    }
+    run_command(&mut test)
+}
+
+/// Whether one of these folders, or the environment, names a driver.
+fn has_vulkan_driver(folders: &[&Path]) -> bool {
+    let names_driver = |folder: &&Path| {
+        fs::read_dir(folder).is_ok_and(|entries| {
+            let mut paths = entries.flatten().map(|entry| entry.path());
+            paths.any(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+        })
+    };
+    ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
+        || folders.iter().any(names_driver)
+}
+
+/// Mesa's driver and Vulkan's loader, where packages are Debian's and we may install them.
+fn install_vulkan_driver() -> bool {
+    let install = ["install", "-y", "mesa-vulkan-drivers", "libvulkan1"];
+    let as_whom: [&[&str]; 2] = [&["apt-get"], &["sudo", "-n", "apt-get"]];
+    as_whom.iter().any(|apt| {
+        let run = |args: &[&str]| {
+            let mut command = Command::new(apt[0]);
+            run_command(command.args(&apt[1..]).args(args)).is_ok()
+        };
+        run(&["update"]) && run(&install)
+    })
 }
 
 /// The dev-profile program, beside this one.
@@ -393,9 +479,27 @@ mod tests {
     }
 
     #[test]
+    fn a_vulkan_driver_is_a_manifest_in_one_of_the_folders() {
+        // Where the environment names a driver there always is one.
+        if has_vulkan_driver(&[]) {
+            return;
+        }
+        let with = RunFolder::with("driver", &[("lvp_icd.json", "{}")]);
+        let without = RunFolder::with("no-driver", &[("README", "no driver")]);
+        assert!(!has_vulkan_driver(&[&without.0, Path::new("missing")]));
+        assert!(has_vulkan_driver(&[&without.0, &with.0]));
+    }
+
+    #[test]
     fn steps_are_chosen_by_name_in_the_gates_order() {
         let names = |steps: Vec<Step>| steps.iter().map(|step| step.name).collect::<Vec<_>>();
-        assert_eq!(select(&[]).map(names), Ok(step_names()));
+        let extra: Vec<_> = EXTRA_STEPS.iter().map(|step| step.name).collect();
+        let by_default: Vec<_> = step_names()
+            .into_iter()
+            .filter(|name| !extra.contains(name))
+            .collect();
+        assert_eq!(select(&[]).map(names), Ok(by_default));
+        assert_eq!(select(&["wgpu-test"]).map(names), Ok(vec!["wgpu-test"]));
         assert_eq!(
             select(&["clippy", "tidy"]).map(names),
             Ok(vec!["tidy", "clippy"])

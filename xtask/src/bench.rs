@@ -228,6 +228,11 @@ fn one_object(command: &mut Command) -> Result<Value, String> {
         return Err(format!("{}: {}", output.status, last_line(&complaint)));
     }
     let text = String::from_utf8_lossy(&output.stdout);
+    // What is kept says nothing of where the repository lies.
+    let text = match command.get_current_dir() {
+        Some(root) => text.replace(&format!("{}/", root.display()), ""),
+        None => text.into_owned(),
+    };
     serde_json::from_str(last_line(&text))
         .map_err(|error| format!("printed no JSON object: {error}"))
 }

@@ -32,9 +32,9 @@ pub(crate) fn backward(
         weights,
         &pass.buffers.x,
         &pass.targets,
-        &pass.stats,
         pass.temperature,
         grad,
+        &mut pass.buffers.head,
         gradients,
         &mut dx,
     );

@@ -124,14 +124,13 @@ fn rows_at_once(model: &Model) -> usize {
     (LOGIT_BYTES / size_of::<f32>() / model.n_ids.max(1)).clamp(1, 4096)
 }
 
-/// Scores targets whose rows are in `x` `[n, hidden]`. `stats`, when given, keeps the statistics of each row with a target.
+/// Scores targets whose rows are in `x` `[n, hidden]`.
 pub(crate) fn score(
     model: &Model,
     x: &[f32],
     targets: &Targets,
     temperature: f32,
     buffers: &mut HeadBuffers,
-    mut stats: Option<&mut Vec<LogitStats>>,
 ) -> TokenScores {
     let n = targets.n_targets();
     let mut scores = TokenScores {
@@ -151,9 +150,6 @@ pub(crate) fn score(
                 scores.self_certainties[*place] = stats.log_sum_exp - stats.mean - ln_n_ids;
             }
         }
-        if let Some(stats) = &mut stats {
-            stats.extend_from_slice(&buffers.stats);
-        }
     }
     scores
 }
@@ -169,9 +165,9 @@ pub(crate) fn backward(
     weights: &Weights,
     x: &[f32],
     targets: &Targets,
-    stats: &[LogitStats],
     temperature: f32,
     grad: &[f32],
+    buffers: &mut HeadBuffers,
     gradients: &mut Weights,
     dx: &mut [f32],
 ) {
@@ -192,7 +188,6 @@ pub(crate) fn backward(
             true,
         )],
     );
-    let mut buffers = HeadBuffers::default();
     let (mut normed, mut dnormed, mut dgathered) = (Vec::new(), Vec::new(), Vec::new());
     let (mut left, mut right) = (Operand::new(), None::<Packed>);
     dx.fill(0.0);
@@ -207,7 +202,7 @@ pub(crate) fn backward(
             .collect();
         let of_rows: Vec<RowGradient<'_>> = pairs
             .iter()
-            .zip(&stats[block_idx * block..])
+            .zip(&buffers.stats)
             .map(|(targets, stats)| RowGradient {
                 stats: *stats,
                 targets,

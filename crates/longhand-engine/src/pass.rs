@@ -1,6 +1,5 @@
 //! Scoring and training passes over the contexts of a batch, what they share being run once.
 
-use longhand_kernels::LogitStats;
 use longhand_rollout::{Context, PrefixTree};
 
 use crate::{
@@ -69,7 +68,6 @@ impl Model {
             &kept,
             temperature,
             &mut HeadBuffers::default(),
-            None,
         )
     }
 
@@ -110,21 +108,12 @@ impl Model {
             let scratch = &mut buffers.scratch;
             layer_forward(self, layer, pages, &part, &mut x, of_layer, scratch);
         }
-        let mut stats = Vec::with_capacity(targets.rows.len());
-        let scores = head::score(
-            self,
-            &x,
-            &targets,
-            temperature,
-            &mut buffers.head,
-            Some(&mut stats),
-        );
+        let scores = head::score(self, &x, &targets, temperature, &mut buffers.head);
         buffers.x = x;
         buffers.cache = Some(cache);
         Pass {
             rows,
             targets,
-            stats,
             temperature,
             keep,
             scores,
@@ -147,7 +136,6 @@ pub struct PassBuffers {
 pub struct Pass {
     pub(crate) rows: Rows,
     pub(crate) targets: Targets,
-    pub(crate) stats: Vec<LogitStats>,
     pub(crate) temperature: f32,
     pub(crate) keep: Keep,
     scores: TokenScores,

@@ -47,6 +47,8 @@ const TABLE: &[Place] = &[
     place("0", "longhand-objective", NO_BURN, &[]),
     place("0", "longhand-tasks", NO_BURN, &[]),
     place("0", "longhand-kernels", NO_BURN, &[]),
+    place("0", "longhand-reward-judge", NO_BURN, &[]),
+    place("0", "longhand-tensorboard", NO_BURN, &[]),
     place(
         "1",
         "longhand-rollout",
@@ -85,6 +87,14 @@ const TABLE: &[Place] = &[
         NO_BURN,
         &["longhand-kernels", "longhand-rollout"],
     ),
+    place("2", "longhand-doctor", NO_BURN, &["longhand-run"]),
+    place("2", "longhand-inspect", NO_BURN, &["longhand-run"]),
+    place(
+        "2",
+        "longhand-report",
+        NO_BURN,
+        &["longhand-run", "longhand-config", "longhand-doctor"],
+    ),
     place(
         "2",
         "longhand-policy",
@@ -106,6 +116,8 @@ const TABLE: &[Place] = &[
             "longhand-run",
             "longhand-config",
             "longhand-policy",
+            "longhand-reward-judge",
+            "longhand-tensorboard",
         ],
     ),
     place(
@@ -121,6 +133,9 @@ const TABLE: &[Place] = &[
             "longhand-run",
             "longhand-config",
             "longhand-compute",
+            "longhand-doctor",
+            "longhand-inspect",
+            "longhand-report",
             "longhand-policy",
             "longhand-trainer",
         ],

@@ -1,0 +1,1 @@
+//! Shows the steps, attempts and turns of a run in a terminal.

@@ -1,0 +1,1 @@
+//! Asks a program for rewards, and says why when it gives none.

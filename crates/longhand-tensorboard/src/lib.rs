@@ -1,0 +1,1 @@
+//! Writes event files that TensorBoard reads.

@@ -1,8 +1,8 @@
-//! `[eval]` and `[checkpoint]`: what is measured and what is kept while a run goes on.
+//! `[eval]`: what is measured while a run goes on.
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{COUNT, COUNT_OR_ZERO, Key, Kind, POSITIVE, SEED, defaults_to, optional};
+use crate::schema::{COUNT, Key, Kind, POSITIVE, SEED, defaults_to, optional};
 
 pub(crate) static EVAL: &[Key] = &[
     optional(
@@ -33,21 +33,6 @@ pub(crate) static EVAL: &[Key] = &[
     ),
 ];
 
-pub(crate) static CHECKPOINT: &[Key] = &[
-    optional(
-        "every",
-        COUNT,
-        "at the end of each stage only",
-        "RL steps between two checkpoints",
-    ),
-    defaults_to(
-        "keep_last",
-        COUNT_OR_ZERO,
-        "2",
-        "intermediate checkpoints kept; the end of each stage is always kept",
-    ),
-];
-
 /// What `[eval]` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,16 +60,6 @@ pub struct Eval {
     pub sampled_temperature: Option<f64>,
     /// Documents read side by side.
     pub batch: usize,
-}
-
-/// What is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Checkpoint {
-    /// RL steps between two checkpoints; `None` for the end of each stage only.
-    pub every: Option<usize>,
-    /// Intermediate checkpoints kept; the end of each stage is always kept.
-    pub keep_last: usize,
 }
 
 impl EvalFile {

@@ -5,17 +5,19 @@ use std::path::Path;
 use longhand_reward_outcome::Checker;
 use longhand_tasks::TaskSpec;
 
+use crate::checkpoint::Checkpoint;
 use crate::checks::Checks;
 use crate::compute::Compute;
 use crate::data::Data;
 use crate::error::{ConfigError, Problems};
-use crate::eval::{Checkpoint, Eval};
+use crate::eval::Eval;
 use crate::file::{EXPERIMENT, ExperimentFile, Paper, StageFile};
 use crate::node::Node;
 use crate::overrides;
 use crate::place::{Place, Problem};
 use crate::policy::PolicySource;
 use crate::reader::ReaderSettings;
+use crate::reward::JudgeSettings;
 use crate::rl::Rl;
 use crate::schema::Kind;
 use crate::shape::{conform, expand_shorthands};
@@ -41,8 +43,10 @@ pub struct Experiment {
     pub data: Data,
     /// Templates, chunks and token budgets.
     pub reader: ReaderSettings,
-    /// How the final answer is scored.
+    /// The rule that scores the final answer, where no judge does.
     pub checker: Checker,
+    /// A program that scores the final answer of training attempts.
+    pub judge: Option<JudgeSettings>,
     /// Stages of training, in order; at least one.
     pub stages: Vec<Stage>,
     /// What is measured.
@@ -179,6 +183,7 @@ impl ExperimentFile {
     fn build(self, checks: &mut Checks<'_>) -> Option<Experiment> {
         check_name(&self.name, checks);
         task::check(&self.task, checks);
+        self.reward.check(checks);
         let policy = self.policy.build(checks);
         let data = self.data.build(checks);
         let reader = self.reader.build(checks);
@@ -202,6 +207,7 @@ impl ExperimentFile {
             }
             stages.extend(stage);
         }
+        self.checkpoint.check(&stages, checks);
         let eval = self.eval.build();
         task::check_lengths(&self.task, &eval.lengths, "eval.lengths", checks);
         let (policy, data, reader) = (policy?, data?, reader?);
@@ -226,9 +232,10 @@ impl ExperimentFile {
             data,
             reader,
             checker: self.reward.checker,
+            judge: self.reward.judge.clone(),
             stages,
             eval,
-            checkpoint: self.checkpoint,
+            checkpoint: self.checkpoint.clone(),
             compute,
             file: self,
         })

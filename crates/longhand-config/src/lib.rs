@@ -13,6 +13,7 @@
 //!
 //! Knows nothing of models, tensors or token ids; opens no file but the experiment's own.
 
+mod checkpoint;
 mod checks;
 mod compute;
 mod credit;
@@ -31,17 +32,19 @@ mod overrides;
 mod place;
 mod policy;
 mod reader;
+mod reward;
 mod rl;
 mod schema;
 mod shape;
 mod task;
 mod warm_start;
 
+pub use crate::checkpoint::{ACCURACY, BestIs, Checkpoint, METRIC_KEYS};
 pub use crate::compute::{Compute, Engine, Instructions, Precision, RolloutWeights};
 pub use crate::credit::{Credit, TamtrlCredit};
 pub use crate::data::Data;
 pub use crate::error::{ConfigError, Problems};
-pub use crate::eval::{Checkpoint, Eval};
+pub use crate::eval::Eval;
 pub use crate::experiment::{Experiment, Stage};
 pub use crate::file::Paper;
 pub use crate::keys::{KeyDoc, keys, keys_markdown};
@@ -50,5 +53,6 @@ pub use crate::optimizer::{Optimizer, Schedule};
 pub use crate::place::{Place, Problem};
 pub use crate::policy::{Family, FromScratch, PolicySource, TokenizerKind, TokenizerSettings};
 pub use crate::reader::ReaderSettings;
+pub use crate::reward::JudgeSettings;
 pub use crate::rl::{DynamicSampling, Overlong, Rl, Sampling};
 pub use crate::warm_start::{ExamplesPerStep, StopRule, WarmStart};

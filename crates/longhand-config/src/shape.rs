@@ -103,7 +103,14 @@ impl Shape {
         {
             // `--set name=2026` means the text, whatever TOML makes of the digits.
             let raw = text.split_once('=').map_or("", |(_, raw)| raw.trim());
-            node.value = Value::Text(raw.into());
+            // Inside a list or a table it is not the whole of what was written.
+            let is_whole = !matches!(
+                Node::parse_value(raw),
+                Some(Value::List(_) | Value::Table(_))
+            );
+            if is_whole {
+                node.value = Value::Text(raw.into());
+            }
         }
         expand_shorthands(node, kind);
         match (kind, &mut node.value) {

@@ -1,7 +1,9 @@
 //! Whole experiments: what is accepted, and what each complaint says and points at.
 
+mod checkpoint;
 mod compute;
 mod derived;
+mod judge;
 mod loading;
 mod sense;
 mod shape;

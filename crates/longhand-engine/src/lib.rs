@@ -34,4 +34,4 @@ pub use packed_model::{Model, Precision};
 pub use parameters::{Parameter, parameters};
 pub use pass::{Keep, Pass, PassBuffers};
 pub use sample::{SampledToken, sample_token};
-pub use weights::{Initialisation, Weights, adamw_step, global_norm};
+pub use weights::{Initialisation, NotFinite, Weights, adamw_step, global_norm};

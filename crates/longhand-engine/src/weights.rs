@@ -1,8 +1,11 @@
 //! The trained numbers of a model in f32, and gradients of the same shapes.
 
+use std::sync::Mutex;
+
 use longhand_kernels::{AdamW, Cpu, adamw, sum_of_squares};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
     ModelConfig,
@@ -82,7 +85,7 @@ impl Weights {
     /// Sets every number.
     pub fn fill(&mut self, cpu: &Cpu, value: f32) {
         // Memory is the limit, and each list is touched by whoever will add to it.
-        let lists: Vec<_> = self.values.iter_mut().map(std::sync::Mutex::new).collect();
+        let lists: Vec<_> = self.values.iter_mut().map(Mutex::new).collect();
         cpu.for_each(lists.len(), |i| {
             if let Ok(mut list) = lists[i].lock() {
                 list.fill(value);
@@ -99,6 +102,49 @@ impl Weights {
     pub fn values_mut(&mut self) -> &mut [Vec<f32>] {
         &mut self.values
     }
+
+    /// A digest of the numbers, bit for bit and in their order: XXH3 of 128 bits over that of each list.
+    /// It tells versions apart; it does not keep anybody from making two alike.
+    pub fn digest(&self, cpu: &Cpu) -> u128 {
+        let digests = Mutex::new(vec![[0; 16]; self.values.len()]);
+        cpu.for_each(self.values.len(), |i| {
+            let digest = xxh3_128(bytemuck::cast_slice(&self.values[i]));
+            if let Ok(mut digests) = digests.lock() {
+                digests[i] = digest.to_le_bytes();
+            }
+        });
+        xxh3_128(digests.into_inner().unwrap_or_default().as_flattened())
+    }
+
+    /// The first number that is NaN or infinite, with its parameter's place; none when all are finite.
+    pub fn first_not_finite(&self, cpu: &Cpu) -> Option<NotFinite> {
+        // The sum is as fast as memory; only when it is spoilt is the culprit looked for. It may
+        // overflow over finite numbers too.
+        if global_norm(cpu, self).is_finite() {
+            return None;
+        }
+        let lists = self.values.iter().enumerate();
+        let found = |(parameter_idx, list): (usize, &Vec<f32>)| {
+            let value_idx = list.iter().position(|value| !value.is_finite())?;
+            Some(NotFinite {
+                parameter_idx,
+                value_idx,
+                value: list[value_idx],
+            })
+        };
+        lists.filter_map(found).next()
+    }
+}
+
+/// A number that is NaN or infinite, and its place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NotFinite {
+    /// Index into [`parameters`].
+    pub parameter_idx: usize,
+    /// Index into the parameter's list.
+    pub value_idx: usize,
+    /// NaN, or an infinity.
+    pub value: f32,
 }
 
 /// `√Σ g²` over all parameters.
@@ -136,5 +182,51 @@ pub fn adamw_step(
         .zip(moments)
     {
         adamw(cpu, step, scale, weight, gradient, m, v);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(lists: &[&[f32]]) -> Weights {
+        Weights {
+            values: lists.iter().map(|list| list.to_vec()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_digest_sees_every_bit_and_every_place_and_no_thread() {
+        let digest = |lists: &[&[f32]]| weights(lists).digest(&Cpu::detect());
+        let first = digest(&[&[1.0, 2.0], &[3.0]]);
+        assert_eq!(first, digest(&[&[1.0, 2.0], &[3.0]]));
+        for other in [
+            [&[1.0, 2.0][..], &[3.000_000_2]],
+            [&[2.0, 1.0], &[3.0]],
+            [&[1.0], &[2.0, 3.0]],
+            [&[1.0, 2.0], &[-3.0]],
+        ] {
+            assert_ne!(first, digest(&other), "{other:?}");
+        }
+        assert_ne!(digest(&[&[0.0]]), digest(&[&[-0.0]]));
+        let one = std::num::NonZero::<usize>::MIN;
+        let lists: Vec<Vec<f32>> = (0..9).map(|i| vec![i as f32; 1000 + i]).collect();
+        let weights = Weights { values: lists };
+        let alone = Cpu::new(longhand_kernels::Isa::Portable, one).unwrap();
+        assert_eq!(weights.digest(&alone), weights.digest(&Cpu::detect()));
+    }
+
+    #[test]
+    fn the_first_number_that_is_not_finite_is_found() {
+        let found = |lists: &[&[f32]]| weights(lists).first_not_finite(&Cpu::detect());
+        assert_eq!(found(&[&[1.0], &[2.0, 3.0]]), None);
+        // Squares that overflow are no fault of the numbers.
+        assert_eq!(found(&[&[1.0], &[f32::MAX; 40]]), None);
+        for value in [f32::INFINITY, f32::NEG_INFINITY] {
+            let place = found(&[&[1.0], &[2.0, value], &[f32::NAN]]).unwrap();
+            assert_eq!((place.parameter_idx, place.value_idx), (1, 1));
+            assert_eq!(place.value, value);
+        }
+        assert!(found(&[&[f32::NAN]]).unwrap().value.is_nan());
     }
 }

@@ -28,7 +28,7 @@ pub use longhand_engine::{
     ModelConfigError, PassBuffers, Precision, Weights,
 };
 pub use on_burn::NoBf16;
-pub use optimizer::{AdamW, AdamWSettings};
-pub use policy::{Generator, Pass, Policy, PolicyError, Scores};
+pub use optimizer::{AdamW, AdamWSettings, OptimizerError};
+pub use policy::{BrokenTensor, Generator, Pass, Policy, PolicyError, Scores};
 pub use tokenizer::{TextTokenizer, TokenizerError, TokenizerKind, train_tokenizer};
 pub use weights::WeightsError;

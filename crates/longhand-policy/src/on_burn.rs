@@ -18,7 +18,7 @@ use burn::{
     tensor::{Int, Tensor, backend::Backend as AnyBackend},
 };
 use longhand_engine::{ModelConfig, Parameter, Precision, Weights};
-use longhand_rollout::{Context, PrefixGroup, prefix_groups};
+use longhand_rollout::{Context, PrefixGroup, WeightsId, prefix_groups};
 
 pub use self::products::NoBf16;
 pub(crate) use self::{generate::Generator, model::Transformer};
@@ -38,6 +38,7 @@ pub(crate) struct OnBurn {
     products: Products,
     shapes: Shapes,
     model: Transformer<AutodiffBackend>,
+    version: u64,
     device: Device,
 }
 
@@ -64,6 +65,7 @@ impl OnBurn {
             products: Products::new(precision, device)?,
             shapes: Shapes::OF_BACKEND,
             model: assemble(config, weights, device),
+            version: 0,
             device: Device::clone(device),
         })
     }
@@ -101,6 +103,20 @@ impl OnBurn {
         update: impl FnOnce(Transformer<AutodiffBackend>) -> Transformer<AutodiffBackend>,
     ) {
         self.model = update(self.model.clone());
+        self.version += 1;
+    }
+
+    /// The version of the weights as they are now. They lie on the device, and are not fetched every step
+    /// for a digest.
+    pub(crate) fn weights_id(&self) -> WeightsId {
+        WeightsId {
+            version: self.version,
+            digest: None,
+        }
+    }
+
+    pub(crate) fn set_version(&mut self, version: u64) {
+        self.version = version;
     }
 
     pub(crate) fn generator(&self) -> Generator {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use longhand_engine::{Format, Model, ModelConfig, Weights};
+use longhand_rollout::WeightsId;
 
 use crate::compute::{Compute, RolloutWeights};
 
@@ -12,8 +13,17 @@ pub(crate) struct OnCpu {
     n_ids: usize,
     compute: Compute,
     weights: Arc<Weights>,
-    model: OnceLock<Arc<Model>>,
-    sampler: OnceLock<Arc<Model>>,
+    version: u64,
+    digest: OnceLock<u128>,
+    model: OnceLock<Packed>,
+    sampler: OnceLock<Packed>,
+}
+
+/// A packed version of the weights, which remembers what it was packed from.
+#[derive(Clone)]
+pub(crate) struct Packed {
+    pub(crate) model: Arc<Model>,
+    pub(crate) of: WeightsId,
 }
 
 impl OnCpu {
@@ -28,6 +38,8 @@ impl OnCpu {
             n_ids,
             compute: compute.clone(),
             weights: Arc::new(weights),
+            version: 0,
+            digest: OnceLock::new(),
             model: OnceLock::new(),
             sampler: OnceLock::new(),
         }
@@ -37,15 +49,37 @@ impl OnCpu {
         &self.weights
     }
 
+    /// The version of the weights as they are now.
+    pub(crate) fn weights_id(&self) -> WeightsId {
+        let digest = self
+            .digest
+            .get_or_init(|| self.weights.digest(&self.compute.cpu));
+        WeightsId {
+            version: self.version,
+            digest: Some(*digest),
+        }
+    }
+
+    /// Says how many updates the weights have seen.
+    pub(crate) fn set_version(&mut self, version: u64) {
+        self.version = version;
+        self.model = OnceLock::new();
+        self.sampler = OnceLock::new();
+    }
+
     /// The weights as scoring and training see them.
-    pub(crate) fn model(&self) -> &Arc<Model> {
+    pub(crate) fn model(&self) -> &Model {
+        &self.packed().model
+    }
+
+    fn packed(&self) -> &Packed {
         self.model.get_or_init(|| self.pack(self.format()))
     }
 
     /// The weights as rollouts see them.
-    pub(crate) fn sampler(&self) -> &Arc<Model> {
+    pub(crate) fn sampler(&self) -> &Packed {
         match self.compute.rollout_weights {
-            RolloutWeights::Same => self.model(),
+            RolloutWeights::Same => self.packed(),
             RolloutWeights::Int8 => self.sampler.get_or_init(|| self.pack(Format::Int8)),
         }
     }
@@ -55,7 +89,7 @@ impl OnCpu {
         precision.format(cpu, &self.config)
     }
 
-    fn pack(&self, format: Format) -> Arc<Model> {
+    fn pack(&self, format: Format) -> Packed {
         let model = Model::new(
             &self.compute.cpu,
             &self.config,
@@ -63,19 +97,27 @@ impl OnCpu {
             &self.weights,
             format,
         );
-        Arc::new(model)
+        Packed {
+            model: Arc::new(model),
+            of: self.weights_id(),
+        }
     }
 
     /// Changes the weights; what was packed is packed again when it is asked for.
     pub(crate) fn update(&mut self, update: impl FnOnce(&mut Weights)) {
         // A reference policy may hold the same weights; then it keeps them and these are a copy.
         update(Arc::make_mut(&mut self.weights));
+        self.version += 1;
+        self.digest = OnceLock::new();
         self.sampler = OnceLock::new();
-        if let Some(model) = self.model.take() {
-            match Arc::try_unwrap(model) {
+        if let Some(packed) = self.model.take() {
+            match Arc::try_unwrap(packed.model) {
                 Ok(mut model) => {
                     model.repack(&self.weights);
-                    self.model = OnceLock::from(Arc::new(model));
+                    self.model = OnceLock::from(Packed {
+                        model: Arc::new(model),
+                        of: self.weights_id(),
+                    });
                 }
                 Err(_held_by_a_generator) => {}
             }

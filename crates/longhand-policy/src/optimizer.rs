@@ -4,11 +4,13 @@
 //! `w ← w − lr · (m̂ / (√v̂ + ε) + λ w)`
 
 mod burn_adamw;
+mod storage;
 
 use longhand_engine::{PassBuffers, Weights, adamw_step, global_norm};
 
 use self::burn_adamw::BurnAdamW;
-use crate::policy::{Body, Pass, Policy, WayBack};
+pub use self::storage::OptimizerError;
+use crate::policy::{Body, BrokenTensor, Pass, Policy, WayBack};
 
 /// The constants of the rule.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,17 +113,38 @@ impl AdamW {
         }
     }
 
+    /// The first number of the gradient gathered so far that is NaN or infinite.
+    pub fn first_not_finite(&self, policy: &Policy) -> Option<BrokenTensor> {
+        let gradient = match &self.state {
+            State::Cpu(state) if state.has_gradient => &state.gradients,
+            State::Burn(_) => {
+                let lists = self.gradient(policy)?;
+                let named = policy.named_weights().into_iter().zip(lists);
+                let found = |((name, _), list): ((String, Vec<f32>), Vec<f32>)| {
+                    let idx = list.iter().position(|value| !value.is_finite())?;
+                    let value = list[idx];
+                    Some(BrokenTensor { name, idx, value })
+                };
+                return named.filter_map(found).next();
+            }
+            State::Cpu(_) | State::New => return None,
+        };
+        let found = gradient.first_not_finite(&policy.compute().cpu)?;
+        Some(policy.broken(found))
+    }
+
     /// Clips what has been gathered by its global norm, moves the policy, and returns the norm before the
-    /// clip. Without a gradient nothing moves and the norm is 0; one that is not finite moves nothing.
+    /// clip. Without a gradient nothing moves and the norm is 0; one that is not finite moves nothing, and
+    /// stays to be looked at.
     pub fn update(&mut self, policy: &mut Policy, lr: f64, max_norm: f64) -> f64 {
         let cpu = policy.compute().cpu.clone();
         match (&mut self.state, policy.body_mut()) {
             (State::Cpu(state), Body::Cpu(on_cpu)) if state.has_gradient => {
-                state.has_gradient = false;
                 let norm = global_norm(&cpu, &state.gradients);
                 if !norm.is_finite() {
                     return norm;
                 }
+                state.has_gradient = false;
                 let scale = if max_norm < norm {
                     max_norm / norm
                 } else {

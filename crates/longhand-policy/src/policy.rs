@@ -8,10 +8,10 @@ use std::{
 };
 
 use longhand_engine::{
-    Format, GenerateError, Initialisation, ModelConfig, ModelConfigError, Parameter, PassBuffers,
-    Weights, parameters,
+    Format, GenerateError, Initialisation, ModelConfig, ModelConfigError, NotFinite, Parameter,
+    PassBuffers, Weights, parameters,
 };
-use longhand_rollout::{Completion, Context, Generate, Request, Sampling, ServeError};
+use longhand_rollout::{Completion, Context, Generate, Request, Sampling, ServeError, WeightsId};
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 
@@ -19,7 +19,7 @@ use crate::{
     backend::BACKEND,
     compute::{Compute, RolloutWeights},
     on_burn::{self, BurnPass, NoBf16, OnBurn},
-    on_cpu::OnCpu,
+    on_cpu::{OnCpu, Packed},
     tokenizer::{TextTokenizer, TokenizerError},
     weights::{self, WeightsError},
 };
@@ -83,6 +83,17 @@ pub enum PolicyError {
         /// Rows of the embedding.
         vocab_size: usize,
     },
+}
+
+/// A number of a policy, or of its gradient, that is NaN or infinite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokenTensor {
+    /// The tensor's Hugging Face name.
+    pub name: String,
+    /// Index into its values as [`Policy::named_weights`] orders them.
+    pub idx: usize,
+    /// NaN, or an infinity.
+    pub value: f32,
 }
 
 /// What the policy says of sampled tokens, context by context, in order.
@@ -232,6 +243,40 @@ impl Policy {
         }
     }
 
+    /// Which version of the weights this is: how many updates they have seen, and what they are.
+    pub fn weights_id(&self) -> WeightsId {
+        match &self.body {
+            Body::Cpu(on_cpu) => on_cpu.weights_id(),
+            Body::Burn(on_burn) => on_burn.weights_id(),
+        }
+    }
+
+    /// The same policy, said to have seen so many updates: a run that goes on counts on.
+    #[must_use]
+    pub fn with_version(mut self, version: u64) -> Self {
+        match &mut self.body {
+            Body::Cpu(on_cpu) => on_cpu.set_version(version),
+            Body::Burn(on_burn) => on_burn.set_version(version),
+        }
+        self
+    }
+
+    /// The first weight that is NaN or infinite; none when all are finite.
+    pub fn first_not_finite(&self) -> Option<BrokenTensor> {
+        let found = self.weights().first_not_finite(&self.compute.cpu);
+        found.map(|found| self.broken(found))
+    }
+
+    /// A number's place by its parameter's name.
+    pub(crate) fn broken(&self, found: NotFinite) -> BrokenTensor {
+        let mut parameters = parameters(&self.config);
+        BrokenTensor {
+            name: parameters.swap_remove(found.parameter_idx).name,
+            idx: found.value_idx,
+            value: found.value,
+        }
+    }
+
     /// Every tensor by its Hugging Face name with its values, in a fixed order.
     pub fn named_weights(&self) -> Vec<(String, Vec<f32>)> {
         let names = parameters(&self.config);
@@ -302,12 +347,17 @@ impl Policy {
 
     /// A sampler over the weights as they are now.
     pub fn generator(&self) -> Generator {
-        Generator(match &self.body {
+        let (sampler, of) = match &self.body {
             Body::Cpu(on_cpu) => {
-                Sampler::Cpu(longhand_engine::Generator::new(on_cpu.sampler().clone()))
+                let Packed { model, of } = on_cpu.sampler().clone();
+                (Sampler::Cpu(longhand_engine::Generator::new(model)), of)
             }
-            Body::Burn(on_burn) => Sampler::Burn(Box::new(on_burn.generator())),
-        })
+            Body::Burn(on_burn) => (
+                Sampler::Burn(Box::new(on_burn.generator())),
+                on_burn.weights_id(),
+            ),
+        };
+        Generator { sampler, of }
     }
 
     /// A training pass: log-probabilities of every context's sampled tokens, and a way back to the
@@ -380,7 +430,11 @@ fn scores_of(scores: longhand_engine::TokenScores) -> Scores {
 
 /// Samples completions from a policy's weights as they were when it was made.
 #[derive(Clone)]
-pub struct Generator(Sampler);
+pub struct Generator {
+    sampler: Sampler,
+    /// What the sampler was packed from.
+    of: WeightsId,
+}
 
 #[derive(Clone)]
 enum Sampler {
@@ -391,12 +445,16 @@ enum Sampler {
 impl Generate for Generator {
     type Error = GenerateError;
 
+    fn weights_id(&self) -> Option<WeightsId> {
+        Some(self.of)
+    }
+
     fn generate(
         &mut self,
         requests: &[Request],
         sampling: &Sampling,
     ) -> Result<Vec<Completion>, GenerateError> {
-        match &mut self.0 {
+        match &mut self.sampler {
             Sampler::Cpu(generator) => generator.generate(requests, sampling),
             Sampler::Burn(generator) => generator.generate(requests, sampling),
         }
@@ -408,7 +466,7 @@ impl Generate for Generator {
         sampling: &Sampling,
         on_finished: &mut dyn FnMut(usize, Completion) -> ControlFlow<(), Vec<Request>>,
     ) -> Result<(), ServeError<GenerateError>> {
-        match &mut self.0 {
+        match &mut self.sampler {
             Sampler::Cpu(generator) => generator.serve(first, sampling, on_finished),
             Sampler::Burn(generator) => generator.serve(first, sampling, on_finished),
         }

@@ -2,12 +2,13 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
 use longhand_engine::{ModelConfig, Parameter, Weights, parameters};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, View, tensor::TensorView};
 use thiserror::Error;
 
 /// Weights that could not be read or written.
@@ -57,6 +58,21 @@ pub enum WeightsError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
+    /// A number is NaN or infinite.
+    #[error(
+        "tensor `{name}` in {path} holds {value} at index {idx}: such weights can neither sample nor \
+         learn; take a checkpoint from before they broke"
+    )]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Index into its values, in the file's order.
+        idx: usize,
+        /// The number.
+        value: f32,
+    },
     /// A tensor has a number type that is not read.
     #[error("tensor `{name}` in {path} has type {found}; F32, F16 and BF16 are read")]
     Type {
@@ -71,7 +87,7 @@ pub enum WeightsError {
 
 /// Reads a model; every tensor of the file must be used and every tensor of the model present.
 pub(crate) fn load(path: &Path, config: &ModelConfig) -> Result<Weights, WeightsError> {
-    let bytes = std::fs::read(path).map_err(|source| WeightsError::Io {
+    let bytes = fs::read(path).map_err(|source| WeightsError::Io {
         path: path.to_owned(),
         source,
     })?;
@@ -108,6 +124,14 @@ pub(crate) fn load(path: &Path, config: &ModelConfig) -> Result<Weights, Weights
             name: name.clone(),
             found: format!("{:?}", view.dtype()),
         })?;
+        if let Some(idx) = values.iter().position(|value| !value.is_finite()) {
+            return Err(WeightsError::NotFinite {
+                path: path.to_owned(),
+                name: name.clone(),
+                idx,
+                value: values[idx],
+            });
+        }
         Ok(if transposed {
             transpose(&values, expected[0], expected[1])
         } else {
@@ -131,45 +155,94 @@ pub(crate) fn save(
     weights: &Weights,
     path: &Path,
 ) -> Result<(), WeightsError> {
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = parameters(config)
-        .into_iter()
-        .zip(weights.values())
-        .map(|(Parameter { name, shape }, values)| {
-            let (shape, values) = if is_projection(&name) {
-                let turned = transpose(values, shape[0], shape[1]);
-                (vec![shape[1], shape[0]], Cow::Owned(turned))
-            } else {
-                (shape, Cow::Borrowed(values))
-            };
-            (
-                name,
+    let tensors = parameters(config).into_iter().zip(weights.values()).map(
+        |(Parameter { name, mut shape }, values)| {
+            let is_turned = is_projection(&name);
+            if is_turned {
+                shape.reverse();
+            }
+            let tensor = Tensor {
                 shape,
-                values
-                    .iter()
-                    .flat_map(|value| value.to_le_bytes())
-                    .collect(),
-            )
-        })
-        .collect();
-    let format = |e: safetensors::SafeTensorError| WeightsError::Format {
-        path: path.to_owned(),
-        reason: e.to_string(),
-    };
-    let views = bytes
-        .iter()
-        .map(|(name, shape, bytes)| {
-            Ok((
-                name,
-                TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(format)?,
-            ))
-        })
-        .collect::<Result<Vec<_>, WeightsError>>()?;
-    let metadata = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
-    let file = safetensors::serialize(views, Some(metadata)).map_err(format)?;
-    std::fs::write(path, file).map_err(|source| WeightsError::Io {
+                values,
+                is_turned,
+            };
+            (name, tensor)
+        },
+    );
+    save_tensors(tensors.collect(), ("format", "pt"), path)
+}
+
+/// A tensor on its way into a file.
+pub(crate) struct Tensor<'a> {
+    /// As the file says it.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: &'a [f32],
+    /// Whether `values` are the transpose of what the file holds.
+    pub(crate) is_turned: bool,
+}
+
+impl View for Tensor<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if self.is_turned {
+            let [rows, columns] = [self.shape[1], self.shape[0]];
+            Cow::Owned(little_endian(&transpose(self.values, rows, columns)).into_owned())
+        } else {
+            little_endian(self.values)
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}
+
+fn little_endian(values: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        Cow::Borrowed(bytemuck::cast_slice(values))
+    } else {
+        Cow::Owned(
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
+        )
+    }
+}
+
+/// Writes tensors one after the other, with one line of metadata: two would come in any order, and the
+/// same numbers would not make the same file.
+pub(crate) fn save_tensors(
+    tensors: Vec<(String, Tensor<'_>)>,
+    metadata: (&str, &str),
+    path: &Path,
+) -> Result<(), WeightsError> {
+    let io = |source| WeightsError::Io {
         path: path.to_owned(),
         source,
-    })
+    };
+    // The crate's own file is for its owner's eyes alone; this one gets the rights that files here get.
+    let rights = File::create(path)
+        .and_then(|file| file.metadata())
+        .map_err(io)?
+        .permissions();
+    let (key, value) = metadata;
+    let metadata = HashMap::from([(key.to_string(), value.to_string())]);
+    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| match error {
+        SafeTensorError::IoError(source) => io(source),
+        other => WeightsError::Format {
+            path: path.to_owned(),
+            reason: other.to_string(),
+        },
+    })?;
+    fs::set_permissions(path, rights).map_err(io)
 }
 
 /// Whether a tensor is a matrix that Hugging Face files keep as `[out, in]` and we as `[in, out]`.
@@ -185,7 +258,7 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     out
 }
 
-fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
+pub(crate) fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
     let bytes = view.data();
     match view.dtype() {
         Dtype::F32 => Some(

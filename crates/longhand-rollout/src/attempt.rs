@@ -87,8 +87,14 @@ impl Attempt {
             )
         } else if max_tokens < ids.len() {
             format!("has {} tokens, {max_tokens} were asked for", ids.len())
-        } else if let Some(at) = logprobs.iter().position(|logprob| !logprob.is_finite()) {
-            format!("has the log-probability {} at token {at}", logprobs[at])
+        } else if let Some(token) = logprobs.iter().position(|logprob| !logprob.is_finite()) {
+            return Err(RolloutError::NotFinite {
+                problem_idx: self.problem_idx,
+                attempt: self.attempt,
+                turn: self.turns.len() as u32,
+                token,
+                value: logprobs[token],
+            });
         } else if let Some(at) = ids.iter().position(is_end).filter(|at| at + 1 < ids.len()) {
             format!("goes on after its end token {} at token {at}", ids[at])
         } else {

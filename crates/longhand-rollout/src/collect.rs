@@ -9,7 +9,7 @@ use longhand_memory::TeacherScope;
 use crate::attempt::Attempt;
 use crate::{
     Completion, EncodedProblem, Generate, Group, ReaderSetup, Request, RolloutError, Sampling,
-    StreamBase,
+    StreamBase, WeightsId,
 };
 
 /// How to collect.
@@ -42,16 +42,52 @@ pub struct CollectOptions {
 /// # Errors
 /// Settings and problems that cannot be read are refused before anything is sampled. Later, the
 /// generator's own error, or a completion that breaks its promise: another number of completions,
-/// one for a request that is not open, log-probabilities that do not match the ids or are not finite, more tokens than asked for, or
-/// tokens after an end token.
+/// one for a request that is not open, log-probabilities that do not match the ids or are not
+/// finite ([`RolloutError::NotFinite`]), more tokens than asked for, or tokens after an end token.
 pub fn collect<G: Generate + ?Sized>(
     generator: &mut G,
     problems: &[(u64, Arc<EncodedProblem>)],
     setup: &ReaderSetup,
     options: &CollectOptions,
 ) -> Result<Vec<Group>, RolloutError> {
+    let attempts = start(problems, setup, options)?;
+    run(generator, attempts, problems, options)
+}
+
+/// Attempt number `attempt` at one problem, alone: the same rollout as among the others of its group.
+///
+/// # Errors
+/// As [`collect`]; an attempt that the group does not have.
+pub fn collect_attempt<G: Generate + ?Sized>(
+    generator: &mut G,
+    problem: &(u64, Arc<EncodedProblem>),
+    attempt: u32,
+    setup: &ReaderSetup,
+    options: &CollectOptions,
+) -> Result<Group, RolloutError> {
+    let problems = std::slice::from_ref(problem);
+    let mut attempts = start(problems, setup, options)?;
+    attempts.retain(|one| one.attempt == attempt);
+    if attempts.is_empty() {
+        return Err(RolloutError::NoAttempt {
+            attempt,
+            group_size: options.group_size,
+        });
+    }
+    let groups = run(generator, attempts, problems, options)?;
+    Ok(groups.into_iter().next().expect("one problem, one group"))
+}
+
+/// Serves the attempts until all have answered.
+fn run<G: Generate + ?Sized>(
+    generator: &mut G,
+    attempts: Vec<Attempt>,
+    problems: &[(u64, Arc<EncodedProblem>)],
+    options: &CollectOptions,
+) -> Result<Vec<Group>, RolloutError> {
+    let weights = generator.weights_id();
     let mut rollouts = Rollouts {
-        attempts: start(problems, setup, options)?,
+        attempts,
         options,
         n_begun: 0,
         n_requests: 0,
@@ -72,7 +108,7 @@ pub fn collect<G: Generate + ?Sized>(
         return Err(error);
     }
     served?;
-    rollouts.into_groups(problems)
+    rollouts.into_groups(problems, weights)
 }
 
 /// All attempts, and which of them wait for a completion.
@@ -127,6 +163,7 @@ impl Rollouts<'_> {
     fn into_groups(
         self,
         problems: &[(u64, Arc<EncodedProblem>)],
+        weights: Option<WeightsId>,
     ) -> Result<Vec<Group>, RolloutError> {
         if !self.open.is_empty() {
             return Err(RolloutError::CompletionCount {
@@ -140,6 +177,7 @@ impl Rollouts<'_> {
                 problem_idx: *problem_idx,
                 problem: Arc::clone(problem),
                 trajectories: Vec::with_capacity(self.options.group_size),
+                weights,
             })
             .collect();
         for attempt in self.attempts {
@@ -286,6 +324,52 @@ mod tests {
 
     fn scripted(requests: &[Request], _: &Sampling) -> Result<Vec<Completion>, Infallible> {
         Ok(requests.iter().map(draw).collect())
+    }
+
+    #[test]
+    fn an_attempt_alone_is_the_one_among_its_group() {
+        let problems = [problem(5, 9), problem(2, 4)];
+        let options = options(3, 2);
+        let all = collected(&problems, &options).unwrap();
+        for attempt in 0..3 {
+            let alone =
+                collect_attempt(&mut scripted, &problems[1], attempt, &setup(), &options).unwrap();
+            assert_eq!(alone.problem_idx, 2);
+            let expected = &all[1].trajectories[attempt as usize];
+            assert_eq!(alone.trajectories, std::slice::from_ref(expected));
+        }
+        let error = collect_attempt(&mut scripted, &problems[1], 3, &setup(), &options);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "there is no attempt 3: groups have 3 attempts, from 0"
+        );
+    }
+
+    #[test]
+    fn groups_remember_the_weights_that_sampled_them() {
+        struct Versioned;
+        impl Generate for Versioned {
+            type Error = Infallible;
+            fn weights_id(&self) -> Option<WeightsId> {
+                Some(WeightsId {
+                    version: 7,
+                    digest: Some(0xab),
+                })
+            }
+            fn generate(
+                &mut self,
+                requests: &[Request],
+                sampling: &Sampling,
+            ) -> Result<Vec<Completion>, Infallible> {
+                scripted(requests, sampling)
+            }
+        }
+        let groups = collect(&mut Versioned, &[problem(5, 9)], &setup(), &options(2, 2)).unwrap();
+        let weights = groups[0].weights.unwrap();
+        assert_eq!(
+            weights.to_string(),
+            "version 7, digest 000000000000000000000000000000ab"
+        );
     }
 
     fn collected(
@@ -541,7 +625,7 @@ mod tests {
         );
         assert_eq!(
             text(&[7, 8], &[-1.0, f32::NAN]),
-            expect("has the log-probability NaN at token 1")
+            Err("the log-probability of token 1 of problem 6, attempt 0, turn 1 is NaN".to_owned())
         );
         assert_eq!(
             text(&[END, 8], &[-1.0; 2]),

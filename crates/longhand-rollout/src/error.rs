@@ -47,6 +47,30 @@ pub enum RolloutError {
         /// The value.
         group_size: usize,
     },
+    /// An attempt that a group does not have.
+    #[error("there is no attempt {attempt}: groups have {group_size} attempts, from 0")]
+    NoAttempt {
+        /// The attempt asked for.
+        attempt: u32,
+        /// Attempts of a group.
+        group_size: usize,
+    },
+    /// A log-probability that is NaN or infinite: the weights that sampled it cannot be trusted.
+    #[error(
+        "the log-probability of token {token} of problem {problem_idx}, attempt {attempt}, turn {turn} is {value}"
+    )]
+    NotFinite {
+        /// The problem's index in its source.
+        problem_idx: u64,
+        /// Which attempt.
+        attempt: u32,
+        /// Which turn.
+        turn: u32,
+        /// Which sampled token of the turn, from 0.
+        token: usize,
+        /// The log-probability.
+        value: f32,
+    },
     /// A collection that may ask for nothing.
     #[error("max_batch is 0: at least one request must be open at a time")]
     MaxBatchZero,

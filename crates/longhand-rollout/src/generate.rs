@@ -85,10 +85,42 @@ impl Sampling {
     }
 }
 
+/// Which version of a policy's weights samples: what rollouts remember, so that nobody trains on those
+/// of another version without knowing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightsId {
+    /// Updates that the policy had seen.
+    pub version: u64,
+    /// A digest of the numbers themselves; none where they do not lie in this machine's memory.
+    pub digest: Option<u128>,
+}
+
+impl WeightsId {
+    /// The digest as 32 hexadecimal digits.
+    pub fn digest_hex(&self) -> Option<String> {
+        self.digest.map(|digest| format!("{digest:032x}"))
+    }
+}
+
+impl std::fmt::Display for WeightsId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "version {}", self.version)?;
+        match self.digest_hex() {
+            Some(digest) => write!(f, ", digest {digest}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Samples completions. Closures of the required method's shape implement it.
 pub trait Generate {
     /// Why it may fail.
     type Error: std::error::Error + Send + Sync + 'static;
+
+    /// The weights it samples from; none for generators that have no version to tell.
+    fn weights_id(&self) -> Option<WeightsId> {
+        None
+    }
 
     /// One completion for each request, in their order.
     ///

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use longhand_memory::{StopReason, TurnKind};
 
-use crate::{Context, EncodedProblem};
+use crate::{Context, EncodedProblem, WeightsId};
 
 /// One prompt and what was sampled after it.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,8 @@ pub struct Group {
     pub problem: Arc<EncodedProblem>,
     /// The attempts in order.
     pub trajectories: Vec<Trajectory>,
+    /// The weights that sampled them, where the generator says which.
+    pub weights: Option<WeightsId>,
 }
 
 /// The place of a turn in a list of groups.
@@ -141,6 +143,7 @@ mod tests {
             problem_idx,
             problem: Arc::new(EncodedProblem::default()),
             trajectories,
+            weights: None,
         };
         vec![
             group(

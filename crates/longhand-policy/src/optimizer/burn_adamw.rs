@@ -6,12 +6,13 @@ use burn::{
         AdamW, AdamWConfig, GradientsAccumulator, GradientsParams, Optimizer as _,
         adaptor::OptimizerAdaptor,
     },
+    record::{BinBytesRecorder, FullPrecisionSettings, Recorder},
     tensor::Tensor,
 };
 
 use super::AdamWSettings;
 use crate::{
-    backend::{AutodiffBackend, Backend},
+    backend::{AutodiffBackend, Backend, Device},
     on_burn::{BurnPass, OnBurn, Transformer},
 };
 
@@ -83,12 +84,31 @@ impl BurnAdamW {
         Some(ordered.into_iter().map(|(_, list)| list).collect())
     }
 
+    /// The moments as burn's own record.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let recorder = BinBytesRecorder::<FullPrecisionSettings>::default();
+        let record = self.adamw.to_record();
+        Recorder::<AutodiffBackend>::record(&recorder, record, ()).map_err(|e| e.to_string())
+    }
+
+    /// Takes the moments from what [`BurnAdamW::to_bytes`] gave.
+    pub(super) fn restore(&mut self, bytes: Vec<u8>, device: &Device) -> Result<(), String> {
+        let recorder = BinBytesRecorder::<FullPrecisionSettings>::default();
+        let record = Recorder::<AutodiffBackend>::load(&recorder, bytes, device);
+        self.adamw = self
+            .adamw
+            .clone()
+            .load_record(record.map_err(|e| e.to_string())?);
+        Ok(())
+    }
+
     pub(super) fn update(&mut self, on_burn: &mut OnBurn, lr: f64, max_norm: f64) -> f64 {
         let Some(gradients) = self.gathered.take() else {
             return 0.0;
         };
         let norm = global_norm(&gradients, on_burn.model());
         if !norm.is_finite() {
+            self.gathered = Some(gradients);
             return norm;
         }
         let gradients = if max_norm < norm {

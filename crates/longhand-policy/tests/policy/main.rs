@@ -2,5 +2,6 @@
 
 mod engines;
 mod fixture;
+mod going_on;
 mod on_device;
 mod storage;

@@ -36,7 +36,7 @@ pub struct Policy {
 /// What computes. The two agree to rounding; the tests compare them.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    Cpu(OnCpu),
+    Cpu(Box<OnCpu>),
     Burn(Box<OnBurn>),
 }
 
@@ -178,7 +178,7 @@ impl Policy {
             return Err(PolicyError::TokenizerTooLarge { n_ids, vocab_size });
         }
         let body = if compute.is_engine() {
-            Body::Cpu(OnCpu::new(&config, n_ids, weights, compute))
+            Body::Cpu(Box::new(OnCpu::new(&config, n_ids, weights, compute)))
         } else {
             let (precision, device) = (compute.precision, &compute.device);
             let on_burn = OnBurn::new(&config, n_ids, &weights, precision, device)?;
@@ -289,7 +289,12 @@ impl Policy {
     pub fn with_weights(&self, weights: Weights) -> Self {
         let n_ids = self.tokenizer.n_ids();
         let body = match &self.body {
-            Body::Cpu(_) => Body::Cpu(OnCpu::new(&self.config, n_ids, weights, &self.compute)),
+            Body::Cpu(_) => Body::Cpu(Box::new(OnCpu::new(
+                &self.config,
+                n_ids,
+                weights,
+                &self.compute,
+            ))),
             Body::Burn(on_burn) => {
                 Body::Burn(Box::new(on_burn.with_weights(&self.config, &weights)))
             }

@@ -93,27 +93,7 @@ impl Experiment {
     ///
     /// As for [`Experiment::load`].
     pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, ConfigError> {
-        let mut tree = Node::parse(text).map_err(|error| {
-            let (line, column) = match Place::of_offset(text, error.offset) {
-                Place::File { line, column } => (line, column),
-                Place::Override(_) | Place::Default => (1, 1),
-            };
-            ConfigError::Syntax {
-                path: path.to_path_buf(),
-                line,
-                column,
-                message: error.message,
-            }
-        })?;
-        let top = Kind::Table(EXPERIMENT);
-        expand_shorthands(&mut tree, &top);
-        for text in overrides {
-            overrides::apply(&mut tree, text).map_err(|message| ConfigError::Override {
-                text: text.clone(),
-                message,
-            })?;
-            expand_shorthands(&mut tree, &top);
-        }
+        let tree = overridden(text, path, overrides)?;
         Self::from_tree(tree).map_err(|mut list| {
             list.sort_by_key(|problem| match problem.place {
                 Place::File { line, column } => (line, column),
@@ -124,6 +104,23 @@ impl Experiment {
                 list,
             })
         })
+    }
+
+    /// The file with overrides written in and nothing else: no defaults, and no comments.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not TOML or an override cannot be applied. Whether the result makes sense is for
+    /// [`Experiment::parse`] to say.
+    pub fn overridden_toml(
+        text: &str,
+        path: &Path,
+        overrides: &[String],
+    ) -> Result<String, ConfigError> {
+        let tree = overridden(text, path, overrides)?;
+        Ok(toml::to_string(&tree.to_toml()).unwrap_or_else(|error| {
+            unreachable!("a tree that was read as TOML can be written as TOML: {error}")
+        }))
     }
 
     fn from_tree(mut tree: Node) -> Result<Self, Vec<Problem>> {
@@ -240,6 +237,21 @@ impl ExperimentFile {
             file: self,
         })
     }
+}
+
+/// The tree of a file under overrides.
+fn overridden(text: &str, path: &Path, overrides: &[String]) -> Result<Node, ConfigError> {
+    let mut tree = Node::of_file(text, path)?;
+    let top = Kind::Table(EXPERIMENT);
+    expand_shorthands(&mut tree, &top);
+    for text in overrides {
+        overrides::apply(&mut tree, text).map_err(|message| ConfigError::Override {
+            text: text.clone(),
+            message,
+        })?;
+        expand_shorthands(&mut tree, &top);
+    }
+    Ok(tree)
 }
 
 /// A run folder is named after the experiment.

@@ -1,7 +1,10 @@
 //! A TOML document as a tree in which every value remembers where it was written.
 
+use std::path::Path;
+
 use toml::de::{DeTable, DeValue};
 
+use crate::error::ConfigError;
 use crate::place::Place;
 
 /// A value and its origin.
@@ -50,6 +53,22 @@ impl Node {
         let place = Place::File { line: 1, column: 1 };
         let value = table(text, document.get_ref());
         Ok(Self { place, value })
+    }
+
+    /// The same; `path` names the document in the error.
+    pub(crate) fn of_file(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(text).map_err(|error| {
+            let (line, column) = match Place::of_offset(text, error.offset) {
+                Place::File { line, column } => (line, column),
+                Place::Override(_) | Place::Default => (1, 1),
+            };
+            ConfigError::Syntax {
+                path: path.to_path_buf(),
+                line,
+                column,
+                message: error.message,
+            }
+        })
     }
 
     /// Parses one value, the right-hand side of `key = value`.

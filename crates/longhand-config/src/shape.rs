@@ -323,7 +323,7 @@ fn unknown_key(found: &str, tag: &Tag, keys: &'static [Key], top: &'static [Key]
 }
 
 /// The valid name most like `found`, where one is like it at all.
-fn nearest<'a>(found: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(found: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let found = found.to_lowercase().replace('_', "-");
     let scored = names.map(|name| (strsim::jaro_winkler(&found, &name.replace('_', "-")), name));
     // Below 0.85 the suggestions are other words, not misspellings.

@@ -62,7 +62,7 @@ pub fn boxed(prediction: &str, answers: &[String]) -> f64 {
 /// # Panics
 /// When `answers` is empty.
 pub fn boxed_with(options: &BoxedOptions, prediction: &str, answers: &[String]) -> f64 {
-    let content = extract_boxed(options.searched(prediction));
+    let content = boxed_content(options, prediction);
     let fold = |text: &str| match options.lowercase {
         true => text.to_lowercase(),
         false => text.to_owned(),
@@ -70,6 +70,11 @@ pub fn boxed_with(options: &BoxedOptions, prediction: &str, answers: &[String]) 
     best(answers, |answer| {
         f64::from(content.is_some_and(|content| same(&fold(content), &fold(answer))))
     })
+}
+
+/// The content of the box that [`boxed_with`] compares; `None` without a box.
+pub(crate) fn boxed_content<'a>(options: &BoxedOptions, prediction: &'a str) -> Option<&'a str> {
+    extract_boxed(options.searched(prediction))
 }
 
 /// Equality after cleaning; what cleaning would erase altogether is compared as it stands.

@@ -1,8 +1,8 @@
 //! One checker, chosen by name.
 
 use crate::{
-    BoxedOptions, MEMAGENT_BOX, after_answer_cue, boxed_with, contains, exact_match, numeric,
-    sub_em, token_f1,
+    BoxedOptions, MEMAGENT_BOX, after_answer_cue, boxed::boxed_content, boxed_with, contains,
+    exact_match, normalise, numeric, parse_number, sub_em, sub_em::words, token_f1,
 };
 
 /// Which rule decides whether a final answer is right. In files: the name in kebab case.
@@ -72,11 +72,32 @@ impl Checker {
             Checker::Numeric => numeric(prediction, answers),
         }
     }
+
+    /// Whether anything of the checker's form is in the prediction: a closed box (an empty one too), a
+    /// number and nothing else, for `sub-em` a word after the last "the answer is", for the others
+    /// anything that normalisation leaves over.
+    ///
+    /// What is not parsed scores 0, with one exception: `exact-match`, `token-f1` and `contains`
+    /// compare without looking for a form, so where an accepted answer normalises to nothing too (a
+    /// choice named `A`), an empty prediction equals it and scores 1.
+    pub fn is_parsed(self, prediction: &str) -> bool {
+        match self {
+            Checker::ExactMatch | Checker::TokenF1 | Checker::Contains => {
+                !normalise(prediction).is_empty()
+            }
+            Checker::SubEm => words(after_answer_cue(prediction)).is_some(),
+            Checker::Boxed => boxed_content(&BoxedOptions::default(), prediction).is_some(),
+            Checker::MemagentBox => boxed_content(&MEMAGENT_BOX, prediction).is_some(),
+            Checker::Numeric => parse_number(prediction).is_some(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Checker;
+    use crate::{after_answer_cue, normalise};
+    use proptest::prelude::*;
 
     #[test]
     fn each_checker_is_its_own_function() {
@@ -97,6 +118,84 @@ mod tests {
         assert_eq!(scores(&late)[4..6], [1.0, 0.0]);
         assert_eq!(scores("1000 of them"), [0.0, 0.5, 1.0, 1.0, 0.0, 0.0, 0.0]);
         assert_eq!(scores(""), [0.0; 7]);
+    }
+
+    #[test]
+    fn each_checker_looks_for_its_own_form() {
+        #[track_caller]
+        fn check(prediction: &str, expected: [u8; 7]) {
+            let parsed = Checker::ALL.map(|c| u8::from(c.is_parsed(prediction)));
+            assert_eq!(parsed, expected, "{prediction:?}");
+        }
+        //                      em f1 in sub box mem num
+        check("", [0, 0, 0, 0, 0, 0, 0]);
+        check(" The ...", [0, 0, 0, 0, 0, 0, 0]);
+        check("Paris", [1, 1, 1, 1, 0, 0, 0]);
+        check("-1/2", [1, 1, 1, 1, 0, 0, 1]);
+        check("so 12", [1, 1, 1, 1, 0, 0, 0]);
+        check("The answer is ...", [1, 1, 1, 0, 0, 0, 0]);
+        check("\\boxed{Paris}", [1, 1, 1, 1, 1, 1, 0]);
+        check("\\boxed{}", [1, 1, 1, 1, 1, 1, 0]);
+        check("\\boxed{Par", [1, 1, 1, 1, 0, 0, 0]);
+        let late = format!("\\boxed{{5}}{}", "x".repeat(300));
+        check(&late, [1, 1, 1, 1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn nothing_equals_an_answer_that_normalises_to_nothing() {
+        let answers = ["Paris".to_owned(), "A".to_owned()];
+        let scores = Checker::ALL.map(|c| c.score("...", &answers));
+        assert_eq!(scores, [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    /// Texts in which every form occurs, whole and in part.
+    fn text() -> impl Strategy<Value = String> {
+        let parts = prop::sample::select(vec![
+            "\\boxed{",
+            "\\boxed",
+            "}",
+            "the answer is",
+            "a",
+            "the",
+            "x",
+            "7",
+            "1/2",
+            "%",
+            "...",
+            " ",
+            "$",
+            "-",
+        ]);
+        let joined = prop::collection::vec(parts, 0..5).prop_map(|parts| parts.concat());
+        prop_oneof![4 => joined, 1 => "\\PC{0,12}"]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_not_parsed_scores_0(
+            prediction in text(), answers in prop::collection::vec(text(), 1..4),
+        ) {
+            let has_empty = answers.iter().any(|answer| normalise(answer).is_empty());
+            for checker in Checker::ALL {
+                let compares_nothing = matches!(
+                    checker, Checker::ExactMatch | Checker::TokenF1 | Checker::Contains
+                );
+                let score = checker.score(&prediction, &answers);
+                if !checker.is_parsed(&prediction) {
+                    let expected = f64::from(compares_nothing && has_empty);
+                    prop_assert_eq!(score, expected, "{}", checker.name());
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_parsed_equals_itself(prediction in text()) {
+            let said = after_answer_cue(&prediction).to_owned();
+            for (checker, own) in [(Checker::Numeric, prediction.clone()), (Checker::SubEm, said)] {
+                let is_right = checker.score(&prediction, &[own]) == 1.0;
+                prop_assert_eq!(is_right, checker.is_parsed(&prediction), "{}", checker.name());
+            }
+        }
     }
 
     #[cfg(feature = "serde")]

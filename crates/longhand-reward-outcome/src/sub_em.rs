@@ -15,14 +15,16 @@ use crate::normalise;
 /// 1 when either text contains the other after [`normalise`], 0 when not, `None` for a prediction
 /// without any word.
 pub fn sub_em(prediction: &str, answer: &str) -> Option<f64> {
-    let prediction = normalise(prediction);
-    if prediction.is_empty() {
-        return None;
-    }
+    let prediction = words(prediction)?;
     let answer = normalise(answer);
     let contained = prediction.contains(&answer) || answer.contains(&prediction);
     // An answer without any word is contained in everything, and says nothing.
     Some(f64::from(contained && !answer.is_empty()))
+}
+
+/// The prediction in the form that is compared; `None` when no word is in it.
+pub(crate) fn words(prediction: &str) -> Option<String> {
+    Some(normalise(prediction)).filter(|words| !words.is_empty())
 }
 
 /// What follows the last "the answer is" (in any case); the whole text when that is not there.

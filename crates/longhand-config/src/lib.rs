@@ -31,6 +31,7 @@ mod number_or_none;
 mod objective;
 mod optimizer;
 mod overrides;
+mod paper;
 mod place;
 mod policy;
 mod reader;

@@ -5,6 +5,7 @@ mod compute;
 mod derived;
 mod judge;
 mod loading;
+mod papers;
 mod sense;
 mod shape;
 

@@ -1,49 +1,114 @@
 //! Checkpoints: a folder each, complete under its name or not there at all.
 //!
-//! The caller writes into a hidden sibling. Its files and folders reach the disk, it takes its name
-//! by a rename, and only then does `checkpoints/latest` name it. A run that is killed anywhere on
-//! the way leaves the checkpoints it had, and at most a hidden folder that the next save removes.
+//! The caller writes its files into a hidden sibling; `state.json` and `SHA256SUMS` join them. All of
+//! it reaches the disk, it takes its name by a rename, and only then does `checkpoints/latest` name
+//! it. A run that is killed anywhere on the way leaves the checkpoints it had, and at most a hidden
+//! folder that the next save removes.
+//!
+//! `state.json`:
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `format` | integer | version of this table, 1 |
+//! | `program` | string | what wrote it |
+//! | `config_sha256` | string | digest of the run's `config.toml` |
+//! | `metrics_bytes` | integer | where `metrics.jsonl` ended |
+//! | `timings_bytes` | integer | where `timings.jsonl` ended |
+//! | `files` | object | size in bytes of every other file but `SHA256SUMS`, by name |
+//! | `body` | any | what the trainer needs to go on |
 //!
 //! `checkpoints/order` lists the names in the order of saving: names of several stages do not sort
 //! by age, and times of folders change when a run is copied. A folder that the list lacks, because a
 //! run was killed between rename and list, is complete and counts as the newest.
+//!
+//! A resumed run makes a checkpoint again when it went back behind it. One that is the same is kept.
+//! A damaged or a different one moves aside, to `damaged-NAME` or `replaced-NAME`, and is never
+//! deleted.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::atomic_file::{UNFINISHED, sync_parent, sync_tree, unfinished, write_file_atomic};
+use crate::digests::{STATE, SUMS, sizes_of, sums_of, verify_checkpoint};
 use crate::error::{CheckpointError, RunError};
+use crate::finite::first_non_finite;
+use crate::lines::Lines;
 use crate::run_dir::{RunDir, is_plain};
 
 const LATEST: &str = "latest";
+const BEST: &str = "best";
 const ORDER: &str = "order";
+/// Starts of the names of checkpoints that were moved aside.
+const DAMAGED: &str = "damaged-";
+const REPLACED: &str = "replaced-";
+
+/// The version of `state.json` that this program writes and reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What a checkpoint says of the run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckpointState<T> {
+    /// Where `metrics.jsonl` ended.
+    pub metrics_bytes: u64,
+    /// Where `timings.jsonl` ended.
+    pub timings_bytes: u64,
+    /// SHA-256 of the run's `config.toml`, in hexadecimal digits.
+    pub config_sha256: String,
+    /// What the caller stored.
+    pub body: T,
+}
+
+/// `state.json`, as described in the module's header.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StateFile<T> {
+    pub(crate) format: u32,
+    pub(crate) program: String,
+    pub(crate) config_sha256: String,
+    pub(crate) metrics_bytes: u64,
+    pub(crate) timings_bytes: u64,
+    pub(crate) files: BTreeMap<String, u64>,
+    pub(crate) body: T,
+}
 
 impl RunDir {
-    /// Saves a checkpoint: `write` gets an empty folder and fills it. Returns the folder's path.
+    /// Saves a checkpoint: `write` gets an empty folder and fills it; `state` is stored beside it.
+    /// `lines` are the run's own, and reach the disk before. Returns the folder's path.
     ///
-    /// A name is used once. A step that is run again after a kill may find its checkpoint there
-    /// already; that one is complete.
+    /// A checkpoint of this name that is there already, whole and the same, is kept and counts as
+    /// saved just now; another one moves aside.
     ///
     /// # Errors
     ///
-    /// What `write` returns; a name that is taken or cannot be a folder's; anything that cannot be
-    /// written. The checkpoints that were there before still are, and `latest` names one of them or,
-    /// if nothing but the naming failed, the new one is there too.
+    /// What `write` returns; a name that cannot be a checkpoint's; a number in `state` that is not
+    /// finite; a run that is gone or was opened to be read; anything that cannot be written. The
+    /// checkpoints that were there before still are, and `latest` names one of them or, if nothing
+    /// but the naming failed, the new one is there too.
     pub fn save_checkpoint<E>(
         &self,
         name: &str,
+        state: &impl Serialize,
+        lines: &Lines,
         write: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, CheckpointError<E>> {
+        self.check_still_there()?;
+        lines.sync()?;
         let (path, hidden) = self.prepare(name)?;
-        if let Err(source) = write(&hidden) {
-            // The first error is the one to tell; the next save removes what stays.
-            let _ = fs::remove_dir_all(&hidden);
-            return Err(CheckpointError::Write {
+        let saved = write(&hidden)
+            .map_err(|source| CheckpointError::Write {
                 name: name.to_owned(),
                 source,
-            });
+            })
+            .and_then(|()| Ok(self.complete(&hidden, &path, state, lines)?))
+            .and_then(|()| Ok(self.publish(name, &path, &hidden)?));
+        if let Err(error) = saved {
+            // The first error is the one to tell; the next save removes what stays.
+            let _ = fs::remove_dir_all(&hidden);
+            return Err(error);
         }
-        self.publish(name, &path, &hidden)?;
         Ok(path)
     }
 
@@ -53,23 +118,32 @@ impl RunDir {
     ///
     /// A pointer that cannot be read or names a folder that is gone.
     pub fn latest_checkpoint(&self) -> Result<Option<PathBuf>, RunError> {
-        let pointer = self.checkpoints_folder().join(LATEST);
-        if !pointer.exists() {
-            return Ok(None);
-        }
-        let text = fs::read_to_string(&pointer).map_err(RunError::unreadable(&pointer))?;
-        let name = text.trim_end();
-        let path = self.checkpoints_folder().join(name);
-        if !is_plain(name) || !path.is_dir() {
-            return Err(RunError::LostCheckpoint {
-                pointer,
-                name: name.to_owned(),
-            });
-        }
-        Ok(Some(path))
+        self.pointed_at(LATEST)
     }
 
-    /// All checkpoints, oldest first.
+    /// The best checkpoint, or none if the run has not named any.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunDir::latest_checkpoint`].
+    pub fn best_checkpoint(&self) -> Result<Option<PathBuf>, RunError> {
+        self.pointed_at(BEST)
+    }
+
+    /// Names the best checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// A checkpoint that does not exist, a run that is gone or was opened to be read, or a file that
+    /// cannot be written.
+    pub fn set_best(&self, name: &str) -> Result<(), RunError> {
+        self.check_still_there()?;
+        self.existing(name)?;
+        let pointer = self.checkpoints_folder().join(BEST);
+        write_file_atomic(&pointer, format!("{name}\n").as_bytes())
+    }
+
+    /// All checkpoints, oldest first. Those that were moved aside are not among them.
     ///
     /// # Errors
     ///
@@ -80,24 +154,25 @@ impl RunDir {
         Ok(names.iter().map(|name| folder.join(name)).collect())
     }
 
-    /// Removes all but the newest `keep_last` checkpoints whose names begin with `prefix`, never the
-    /// one that `latest` names, and returns the paths that are gone.
+    /// Removes all but the newest `keep_last` checkpoints whose names begin with `prefix`, never one
+    /// that `latest` or `best` names, and returns the paths that are gone.
     ///
     /// # Errors
     ///
-    /// A folder that cannot be read or removed.
+    /// A run that is gone or was opened to be read; a folder that cannot be read or removed.
     pub fn prune(&self, prefix: &str, keep_last: usize) -> Result<Vec<PathBuf>, RunError> {
-        let latest = self.latest_checkpoint()?;
+        self.check_still_there()?;
+        let kept = [self.latest_checkpoint()?, self.best_checkpoint()?];
         let mut names = self.checkpoint_names()?;
         names.retain(|name| name.starts_with(prefix));
         let folder = self.checkpoints_folder();
-        let all: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
-        let n_old = all.len().saturating_sub(keep_last);
+        let n_old = names.len().saturating_sub(keep_last);
         let mut removed = Vec::new();
-        for path in all.iter().take(n_old) {
-            if latest.as_ref() != Some(path) {
-                remove(path).map_err(RunError::unwritable(path))?;
-                removed.push(path.clone());
+        for name in &names[..n_old] {
+            let path = folder.join(name);
+            if !kept.contains(&Some(path.clone())) {
+                remove(&path).map_err(RunError::unwritable(&path))?;
+                removed.push(path);
             }
         }
         if !removed.is_empty() {
@@ -106,23 +181,66 @@ impl RunDir {
         Ok(removed)
     }
 
+    /// The folder of the checkpoint `name`, which exists.
+    pub(crate) fn existing(&self, name: &str) -> Result<PathBuf, RunError> {
+        let path = self.checkpoints_folder().join(name);
+        if is_checkpoint_name(name) && path.is_dir() {
+            Ok(path)
+        } else {
+            Err(RunError::NoCheckpoint { path })
+        }
+    }
+
+    /// Names of the complete checkpoints, oldest first: those of the list, then those it lacks.
+    pub(crate) fn checkpoint_names(&self) -> Result<Vec<String>, RunError> {
+        let folder = self.checkpoints_folder();
+        let list = folder.join(ORDER);
+        // A list that is not text has forgotten the order and nothing else.
+        let text = match fs::read(&list) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(RunError::unreadable(&list)(error)),
+        };
+        let mut present = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(RunError::unreadable(&folder))? {
+            let entry = entry.map_err(RunError::unreadable(&folder))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_checkpoint_name(&name) && entry.path().is_dir() {
+                present.push(name);
+            }
+        }
+        let age = |name: &String| text.lines().position(|line| line == name);
+        present.sort_by_key(|name| (age(name).unwrap_or(usize::MAX), name.clone()));
+        Ok(present)
+    }
+
+    fn pointed_at(&self, pointer: &str) -> Result<Option<PathBuf>, RunError> {
+        let pointer = self.checkpoints_folder().join(pointer);
+        if !pointer.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&pointer).map_err(RunError::unreadable(&pointer))?;
+        let name = text.trim_end();
+        self.existing(name)
+            .map(Some)
+            .map_err(|_| RunError::LostCheckpoint {
+                pointer,
+                name: name.to_owned(),
+            })
+    }
+
     /// Checks the name, clears leftovers and makes the hidden folder: `(final path, hidden path)`.
     fn prepare(&self, name: &str) -> Result<(PathBuf, PathBuf), RunError> {
-        if !is_plain(name) || [LATEST, ORDER].contains(&name) {
+        if !is_checkpoint_name(name) {
             return Err(RunError::BadName {
                 name: name.to_owned(),
                 what: "a checkpoint",
-                except: ", and neither `latest` nor `order`",
+                except: ", and neither `latest`, `best` nor `order` nor a name that begins with \
+                         `damaged-` or `replaced-`",
             });
         }
         let folder = self.checkpoints_folder();
         let path = folder.join(name);
-        if path.exists() {
-            return Err(RunError::Exists {
-                path,
-                mend: "save under another name",
-            });
-        }
         fs::create_dir_all(&folder).map_err(RunError::unwritable(&folder))?;
         self.remove_leftovers()?;
         let hidden = unfinished(&path).map_err(RunError::unwritable(&path))?;
@@ -130,16 +248,93 @@ impl RunDir {
         Ok((path, hidden))
     }
 
-    fn publish(&self, name: &str, path: &Path, hidden: &Path) -> Result<(), RunError> {
-        let renamed = sync_tree(hidden).and_then(|()| fs::rename(hidden, path));
-        renamed.map_err(|source| {
-            let _ = fs::remove_dir_all(hidden);
-            RunError::unwritable(path)(source)
+    /// Adds the state and the digests to what the caller has written. Errors name `path`, the place
+    /// that the files will have.
+    fn complete(
+        &self,
+        hidden: &Path,
+        path: &Path,
+        state: &impl Serialize,
+        lines: &Lines,
+    ) -> Result<(), RunError> {
+        for name in [STATE, SUMS] {
+            if hidden.join(name).exists() {
+                return Err(RunError::Exists {
+                    path: path.join(name),
+                    mend: "give the checkpoint's own file another name",
+                });
+            }
+        }
+        let state_path = path.join(STATE);
+        if let Some((key, value)) =
+            first_non_finite(state).and_then(|gap| Some((gap.key, gap.value?)))
+        {
+            let path = state_path;
+            return Err(RunError::NotFinite { key, value, path });
+        }
+        let (metrics_bytes, timings_bytes) = lines.ends()?;
+        let state = StateFile {
+            format: FORMAT,
+            program: concat!("longhand ", env!("CARGO_PKG_VERSION")).to_owned(),
+            config_sha256: self.run_config_sha256()?,
+            metrics_bytes,
+            timings_bytes,
+            files: sizes_of(hidden).map_err(RunError::unwritable(path))?,
+            body: state,
+        };
+        let mut text = serde_json::to_vec_pretty(&state).map_err(|source| RunError::NotJson {
+            path: state_path,
+            source,
         })?;
-        sync_parent(path).map_err(RunError::unwritable(path))?;
-        self.write_order(&self.checkpoint_names()?)?;
+        text.push(b'\n');
+        fs::write(hidden.join(STATE), text)
+            .and_then(|()| sums_of(hidden))
+            .and_then(|sums| fs::write(hidden.join(SUMS), sums))
+            .and_then(|()| sync_tree(hidden))
+            .map_err(RunError::unwritable(path))
+    }
+
+    /// Gives the hidden folder its name, or keeps the same checkpoint that has it.
+    fn publish(&self, name: &str, path: &Path, hidden: &Path) -> Result<(), RunError> {
+        // A link that leads nowhere is in the way too.
+        let taken = fs::symlink_metadata(path).is_ok();
+        let kept = taken && is_the_same(path, hidden).map_err(RunError::unreadable(path))?;
+        if kept {
+            fs::remove_dir_all(hidden).map_err(RunError::unwritable(hidden))?;
+        } else {
+            let mut aside = None;
+            if taken {
+                let whole = verify_checkpoint(path).is_ok();
+                let prefix = if whole { REPLACED } else { DAMAGED };
+                let place = self.free_name(&format!("{prefix}{name}"));
+                fs::rename(path, &place).map_err(RunError::unwritable(&place))?;
+                aside = Some(place);
+            }
+            fs::rename(hidden, path).map_err(|source| {
+                // Another try, or a reader, finds what was there.
+                let _ = aside.map(|aside| fs::rename(aside, path));
+                RunError::unwritable(path)(source)
+            })?;
+            sync_parent(path).map_err(RunError::unwritable(path))?;
+        }
+        let mut names = self.checkpoint_names()?;
+        names.retain(|other| other != name);
+        names.push(name.to_owned());
+        self.write_order(&names)?;
         let pointer = self.checkpoints_folder().join(LATEST);
         write_file_atomic(&pointer, format!("{name}\n").as_bytes())
+    }
+
+    /// `name` in the folder of checkpoints, with `-2`, `-3` and so on if that is taken.
+    fn free_name(&self, name: &str) -> PathBuf {
+        let folder = self.checkpoints_folder();
+        let mut path = folder.join(name);
+        let mut n_there = 1_u32;
+        while fs::symlink_metadata(&path).is_ok() {
+            n_there += 1;
+            path = folder.join(format!("{name}-{n_there}"));
+        }
+        path
     }
 
     /// Removes what killed runs left.
@@ -162,36 +357,30 @@ impl RunDir {
         Ok(())
     }
 
-    /// Names of the complete checkpoints, oldest first: those of the list, then those it lacks.
-    fn checkpoint_names(&self) -> Result<Vec<String>, RunError> {
-        let folder = self.checkpoints_folder();
-        let list = folder.join(ORDER);
-        let text = if list.exists() {
-            fs::read_to_string(&list).map_err(RunError::unreadable(&list))?
-        } else {
-            String::new()
-        };
-        let mut present = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(RunError::unreadable(&folder))? {
-            let entry = entry.map_err(RunError::unreadable(&folder))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if is_plain(&name) && entry.path().is_dir() {
-                present.push(name);
-            }
-        }
-        let age = |name: &String| text.lines().position(|line| line == name);
-        present.sort_by_key(|name| (age(name).unwrap_or(usize::MAX), name.clone()));
-        Ok(present)
-    }
-
     fn write_order(&self, names: &[String]) -> Result<(), RunError> {
         let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
         write_file_atomic(&self.checkpoints_folder().join(ORDER), lines.as_bytes())
     }
 }
 
+fn is_checkpoint_name(name: &str) -> bool {
+    is_plain(name)
+        && ![LATEST, BEST, ORDER].contains(&name)
+        && ![DAMAGED, REPLACED]
+            .iter()
+            .any(|start| name.starts_with(start))
+}
+
+/// Whether the checkpoint at `path` is whole and the digests of `hidden` are its own.
+fn is_the_same(path: &Path, hidden: &Path) -> io::Result<bool> {
+    if verify_checkpoint(path).is_err() {
+        return Ok(false);
+    }
+    Ok(fs::read(path.join(SUMS))? == fs::read(hidden.join(SUMS))?)
+}
+
 /// Removes a checkpoint. It loses its name first: a kill must not leave half of it under that name.
-fn remove(path: &Path) -> std::io::Result<()> {
+fn remove(path: &Path) -> io::Result<()> {
     let hidden = unfinished(path)?;
     fs::rename(path, &hidden)?;
     fs::remove_dir_all(&hidden)
@@ -200,19 +389,40 @@ fn remove(path: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::io;
+
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn run() -> (tempfile::TempDir, RunDir) {
         let root = tempfile::tempdir().expect("a folder");
         let run = RunDir::create(root.path()).expect("made");
+        run.write_config("seed = 1\n").expect("written");
         (root, run)
     }
 
+    fn try_save<E>(
+        run: &RunDir,
+        name: &str,
+        write: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, CheckpointError<E>> {
+        let lines = run.lines().expect("opened");
+        run.save_checkpoint(name, &json!({"step": 1, "best": null}), &lines, write)
+    }
+
+    fn save_text(run: &RunDir, name: &str, text: &str) -> PathBuf {
+        try_save(run, name, |folder| {
+            fs::write(folder.join("model.txt"), text)
+        })
+        .expect("saved")
+    }
+
     fn save(run: &RunDir, name: &str) -> PathBuf {
-        run.save_checkpoint(name, |folder| fs::write(folder.join("model.txt"), name))
-            .expect("saved")
+        save_text(run, name, name)
+    }
+
+    fn text(path: &Path) -> String {
+        fs::read_to_string(path.join("model.txt")).expect("readable")
     }
 
     fn names(paths: &[PathBuf]) -> Vec<&str> {
@@ -256,10 +466,7 @@ mod tests {
         let (_root, run) = run();
         for name in ["warm-start-000100", "rl-000010", "rl-000009"] {
             let path = save(&run, name);
-            assert_eq!(
-                fs::read_to_string(path.join("model.txt")).expect("readable"),
-                name
-            );
+            assert_eq!(text(&path), name);
             assert_eq!(latest(&run), Some(path));
         }
         let all = run.checkpoints().expect("listed");
@@ -274,11 +481,12 @@ mod tests {
     #[test]
     fn folders_inside_a_checkpoint_are_kept() {
         let (_root, run) = run();
-        let saved = run.save_checkpoint("one", |folder| {
+        let saved = try_save(&run, "one", |folder| {
             fs::create_dir(folder.join("optimizer"))?;
             fs::write(folder.join("optimizer/state"), [1, 2, 3])
         });
         let path = saved.expect("saved");
+        verify_checkpoint(&path).expect("whole");
         assert_eq!(
             fs::read(path.join("optimizer/state")).expect("readable"),
             [1, 2, 3]
@@ -290,12 +498,11 @@ mod tests {
         let (_root, run) = run();
         let first = save(&run, "first");
         let before = entries(&run);
-        let error = run
-            .save_checkpoint("second", |folder| {
-                fs::write(folder.join("model.txt"), "half a mo")?;
-                Err(io::Error::other("the disk is full"))
-            })
-            .expect_err("the caller failed");
+        let error = try_save(&run, "second", |folder| {
+            fs::write(folder.join("model.txt"), "half a mo")?;
+            Err(io::Error::other("the disk is full"))
+        })
+        .expect_err("the caller failed");
         assert_eq!(
             error.to_string(),
             "cannot write the checkpoint `second`: the disk is full"
@@ -317,7 +524,7 @@ mod tests {
         assert_eq!(names(&run.checkpoints().expect("listed")), ["first"]);
         assert_eq!(latest(&run), Some(first));
         let second = save(&run, "second");
-        assert_eq!(fs::read_dir(second).expect("readable").count(), 1);
+        assert_eq!(fs::read_dir(second).expect("readable").count(), 3);
         assert_eq!(entries(&run), ["first", "latest", "order", "second"]);
     }
 
@@ -337,27 +544,149 @@ mod tests {
     }
 
     #[test]
-    fn names_are_used_once() {
+    fn a_checkpoint_that_is_made_again_is_kept_if_it_is_the_same_and_becomes_the_newest() {
+        let (_root, run) = run();
+        let one = save(&run, "one");
+        save(&run, "two");
+        let marked = one.join("note.txt");
+        fs::write(&marked, "somebody's own").expect("written");
+        assert_eq!(save(&run, "one"), one);
+        assert!(marked.is_file(), "the old folder was kept");
+        assert_eq!(latest(&run), Some(one));
+        assert_eq!(names(&run.checkpoints().expect("listed")), ["two", "one"]);
+        assert_eq!(entries(&run), ["latest", "one", "order", "two"]);
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_made_again_and_differs_moves_aside() {
+        let (_root, run) = run();
+        let path = save_text(&run, "one", "first");
+        save_text(&run, "one", "second");
+        save_text(&run, "one", "third");
+        assert_eq!(text(&path), "third");
+        let folder = run.checkpoints_folder();
+        assert_eq!(text(&folder.join("replaced-one")), "first");
+        assert_eq!(text(&folder.join("replaced-one-2")), "second");
+        for place in ["one", "replaced-one", "replaced-one-2"] {
+            verify_checkpoint(&folder.join(place)).expect("whole");
+        }
+        assert_eq!(names(&run.checkpoints().expect("listed")), ["one"]);
+        assert_eq!(
+            names(&run.prune("", 0).expect("pruned")),
+            Vec::<&str>::new()
+        );
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_moves_aside_even_if_it_is_a_file() {
         let (_root, run) = run();
         let path = save(&run, "one");
-        let again = run.save_checkpoint("one", |_| -> Result<(), Infallible> {
-            panic!("nothing is written for a name that is taken")
+        fs::write(path.join("model.txt"), "onf").expect("written");
+        save(&run, "one");
+        assert_eq!(text(&path), "one");
+        let folder = run.checkpoints_folder();
+        assert_eq!(text(&folder.join("damaged-one")), "onf");
+        fs::write(folder.join("two"), "a file").expect("written");
+        save(&run, "two");
+        assert!(folder.join("damaged-two").is_file());
+        assert_eq!(names(&run.checkpoints().expect("listed")), ["one", "two"]);
+    }
+
+    #[test]
+    fn the_state_says_what_the_header_says() {
+        let (_root, run) = run();
+        let mut lines = run.lines().expect("opened");
+        lines.metrics(&json!({"step": 0})).expect("appended");
+        lines.timings(&json!({"s": 0})).expect("appended");
+        let body = json!({"step": 1, "gates": [0.1, 0.2], "best": null});
+        let write = |folder: &Path| fs::write(folder.join("model.txt"), "1234");
+        let path = run
+            .save_checkpoint("one", &body, &lines, write)
+            .expect("saved");
+        let state = fs::read(path.join("state.json")).expect("readable");
+        let state: Value = serde_json::from_slice(&state).expect("JSON");
+        // printf 'seed = 1\n' | sha256sum
+        let config = "46545c629053298cb8b068758bd6cb0ba83f1533f50a054de71575535afea66b";
+        let program = format!("longhand {}", env!("CARGO_PKG_VERSION"));
+        let expected = json!({
+            "format": 1, "program": program, "config_sha256": config,
+            "metrics_bytes": 11, "timings_bytes": 8, "files": {"model.txt": 4}, "body": body,
         });
-        let message = again.expect_err("taken").to_string();
-        assert!(message.contains("one exists"), "{message}");
-        assert_eq!(
-            fs::read_to_string(path.join("model.txt")).expect("readable"),
-            "one"
-        );
+        assert_eq!(state, expected);
+    }
+
+    #[test]
+    fn a_state_with_a_number_that_is_not_finite_is_refused_with_its_place() {
+        let (_root, run) = run();
+        let lines = run.lines().expect("opened");
+        let body = BTreeMap::from([("entropy_gate", f64::NAN)]);
+        let error = run
+            .save_checkpoint("one", &body, &lines, |_| Ok::<(), Infallible>(()))
+            .expect_err("it would come back as null");
+        let message = error.to_string();
+        assert!(message.starts_with("`entropy_gate` is NaN"), "{message}");
+        assert_eq!(entries(&run), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_callers_files_take_no_names_of_ours_and_are_plain() {
+        let (_root, run) = run();
+        for (name, message) in [
+            ("state.json", "one/state.json exists"),
+            ("SHA256SUMS", "one/SHA256SUMS exists"),
+            (".hidden", "`.hidden` is no plain file"),
+            ("two words", "`two words` is no plain file"),
+        ] {
+            let error = try_save(&run, "one", |folder| fs::write(folder.join(name), "mine"))
+                .expect_err("refused")
+                .to_string();
+            assert!(error.contains(message), "{error}");
+            assert_eq!(entries(&run), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn the_best_is_named_and_never_pruned() {
+        let (_root, run) = run();
+        assert_eq!(run.best_checkpoint().expect("readable"), None);
+        let error = run.set_best("a").expect_err("not there");
+        assert!(matches!(error, RunError::NoCheckpoint { .. }), "{error}");
+        for name in ["a", "b", "c", "d"] {
+            save(&run, name);
+        }
+        run.set_best("a").expect("named");
+        run.set_best("b").expect("named");
+        let best = run.checkpoints_folder().join("b");
+        assert_eq!(run.best_checkpoint().expect("readable"), Some(best));
+        assert_eq!(names(&run.prune("", 1).expect("pruned")), ["a", "c"]);
+        assert_eq!(names(&run.checkpoints().expect("listed")), ["b", "d"]);
+        assert!(run.set_best("latest").is_err());
+    }
+
+    #[test]
+    fn an_order_that_is_not_text_is_forgotten_and_nothing_else() {
+        let (_root, run) = run();
+        save(&run, "b");
+        save(&run, "a");
+        fs::write(run.checkpoints_folder().join(ORDER), [255, 10]).expect("written");
+        assert_eq!(names(&run.checkpoints().expect("listed")), ["a", "b"]);
     }
 
     #[test]
     fn names_that_mean_something_else_are_refused() {
         let (_root, run) = run();
-        for name in ["", "..", "a/b", ".hidden", "latest", "order"] {
-            let error = run
-                .save_checkpoint(name, |_| Ok::<(), Infallible>(()))
-                .expect_err("refused");
+        for name in [
+            "",
+            "..",
+            "a/b",
+            ".hidden",
+            "latest",
+            "best",
+            "order",
+            "damaged-a",
+            "replaced-a",
+        ] {
+            let error = try_save(&run, name, |_| Ok::<(), Infallible>(())).expect_err("refused");
             assert!(
                 error.to_string().contains("cannot name a checkpoint"),
                 "{error}"
@@ -371,9 +700,7 @@ mod tests {
         let (_root, run) = run();
         fs::remove_dir(run.checkpoints_folder()).expect("removed");
         fs::write(run.checkpoints_folder(), "a file").expect("written");
-        let error = run
-            .save_checkpoint("one", |_| Ok::<(), Infallible>(()))
-            .expect_err("no folder");
+        let error = try_save(&run, "one", |_| Ok::<(), Infallible>(())).expect_err("no folder");
         assert!(
             matches!(error, CheckpointError::Run(RunError::Unwritable { .. })),
             "{error}"

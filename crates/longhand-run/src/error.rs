@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::digests::Damage;
+
 /// Why a run's folder cannot be made, written or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -151,6 +153,138 @@ pub enum RunError {
         /// The line, from 1.
         line: usize,
     },
+    /// Another process holds the run.
+    #[error(
+        "{path} is being written by another process{who}; wait until it ends or stop it, then try \
+         again",
+        path = path.display(),
+        who = named(*holder)
+    )]
+    InUse {
+        /// The run's folder.
+        path: PathBuf,
+        /// The other process, where it could be read.
+        holder: Option<u32>,
+    },
+    /// The file system has no locks, or refuses this one.
+    #[error(
+        "cannot lock {path}: {source}; put runs on a file system that has locks, so that no two \
+         processes write one",
+        path = path.display()
+    )]
+    Unlockable {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The run was opened to be read.
+    #[error(
+        "{path} was opened to be read, not to be written; open it with `RunDir::open_to_write`",
+        path = path.display()
+    )]
+    OpenedToRead {
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// The run's folder, or a file it is writing, is no longer where it was.
+    #[error(
+        "{path} is gone: something removed, moved or replaced it while the run was writing; put it \
+         back and resume the run, or start a new one",
+        path = path.display()
+    )]
+    Gone {
+        /// The folder or file.
+        path: PathBuf,
+    },
+    /// The run's folder takes no new files any more.
+    #[error(
+        "{path} can no longer be written ({reason}); make it writable again and resume the run",
+        path = path.display()
+    )]
+    ReadOnly {
+        /// The run's folder.
+        path: PathBuf,
+        /// How that is known.
+        reason: String,
+    },
+    /// A resume begins where a file has no line's end, or ends before that place.
+    #[error(
+        "{path} has {len} bytes and cannot be continued at byte {offset}: {what}; resume from \
+         another checkpoint, or put back the file that belongs to this one",
+        path = path.display()
+    )]
+    BadOffset {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that were to be kept.
+        offset: u64,
+        /// Bytes that the file has.
+        len: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A checkpoint in a format that this program does not know.
+    #[error(
+        "{path} has {found}, and this program reads format {supported}; resume with the version of \
+         longhand that wrote it, or start a new run",
+        path = path.display()
+    )]
+    Format {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// Its format and what wrote it, as far as it says.
+        found: String,
+        /// The format this program reads.
+        supported: u32,
+    },
+    /// A checkpoint is whole, but its state is not what this program keeps.
+    #[error(
+        "{path} does not hold the state of a run of this version: {source}; resume with the version \
+         that wrote it ({program})",
+        path = path.display()
+    )]
+    BadState {
+        /// The checkpoint's `state.json`.
+        path: PathBuf,
+        /// What wrote it.
+        program: String,
+        /// What serde said.
+        source: serde_json::Error,
+    },
+    /// The run's configuration is not the one the checkpoint was made with.
+    #[error(
+        "{path} has changed since the checkpoint `{checkpoint}` was saved, and a resumed run would \
+         be another one; put the old file back, or start a new run with the new one",
+        path = path.display()
+    )]
+    ConfigChanged {
+        /// The run's `config.toml`.
+        path: PathBuf,
+        /// The checkpoint's name.
+        checkpoint: String,
+    },
+    /// The checkpoint that was asked for is damaged.
+    #[error("{0}; use another checkpoint")]
+    Damaged(Damage),
+    /// There are checkpoints, and none is whole.
+    #[error(
+        "no checkpoint in {path} is whole: {damages}; put one back from a copy, or start a new run",
+        path = path.display(),
+        damages = listed(damages)
+    )]
+    AllDamaged {
+        /// The folder of checkpoints.
+        path: PathBuf,
+        /// What is wrong with each, newest first.
+        damages: Vec<Damage>,
+    },
+    /// A checkpoint that was named does not exist.
+    #[error("{path} does not exist; name a checkpoint that is there", path = path.display())]
+    NoCheckpoint {
+        /// The checkpoint's folder.
+        path: PathBuf,
+    },
     /// A pointer to a checkpoint that is gone.
     #[error(
         "{pointer} names the checkpoint `{name}`, which does not exist; name another one, or write \
@@ -190,6 +324,16 @@ pub enum RunError {
         /// What it said.
         reason: String,
     },
+}
+
+/// The end of "another process", where its number is known.
+fn named(holder: Option<u32>) -> String {
+    holder.map_or_else(String::new, |pid| format!(" (number {pid})"))
+}
+
+fn listed(damages: &[Damage]) -> String {
+    let each: Vec<String> = damages.iter().map(Damage::to_string).collect();
+    each.join("; ")
 }
 
 impl RunError {

@@ -22,7 +22,21 @@ pub(crate) struct Gap {
 ///
 /// What JSON cannot express for other reasons is left for its writer to report.
 pub(crate) fn first_gap(record: &impl Serialize) -> Option<Gap> {
-    let mut walker = Walker { path: Vec::new() };
+    walk(record, false)
+}
+
+/// The first number of `record` that is not finite; nulls are fine.
+///
+/// For what is read back into the type it was written from, where a null is a `None` again.
+pub(crate) fn first_non_finite(record: &impl Serialize) -> Option<Gap> {
+    walk(record, true)
+}
+
+fn walk(record: &impl Serialize, nulls_are_fine: bool) -> Option<Gap> {
+    let mut walker = Walker {
+        path: Vec::new(),
+        nulls_are_fine,
+    };
     match record.serialize(&mut walker) {
         Err(Stop::Gap(value)) => Some(Gap {
             key: walker.key(),
@@ -40,6 +54,7 @@ enum Step {
 /// Where the walk is. The path is left as it stands when the walk stops.
 struct Walker {
     path: Vec<Step>,
+    nulls_are_fine: bool,
 }
 
 impl Walker {
@@ -66,6 +81,14 @@ impl Walker {
         value.serialize(&mut *self)?;
         self.path.pop();
         Ok(())
+    }
+
+    fn null(&self) -> Result<(), Stop> {
+        if self.nulls_are_fine {
+            Ok(())
+        } else {
+            Err(Stop::Gap(None))
+        }
     }
 
     fn number(value: f64) -> Result<(), Stop> {
@@ -133,15 +156,15 @@ impl<'a> Serializer for &'a mut Walker {
     }
 
     fn serialize_none(self) -> Result<(), Stop> {
-        Err(Stop::Gap(None))
+        self.null()
     }
 
     fn serialize_unit(self) -> Result<(), Stop> {
-        Err(Stop::Gap(None))
+        self.null()
     }
 
     fn serialize_unit_struct(self, _: &'static str) -> Result<(), Stop> {
-        Err(Stop::Gap(None))
+        self.null()
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Stop> {

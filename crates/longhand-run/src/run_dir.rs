@@ -3,20 +3,25 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::atomic_file::{sync_parent, write_file_atomic};
+use crate::digests::sha256;
 use crate::error::RunError;
+use crate::lock::Hold;
 
 const CONFIG: &str = "config.toml";
 
-/// The folder of one run.
+/// The folder of one run. Clones share the lock, which is free again when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// The lock, unless the run was opened to be read.
+    hold: Option<Arc<Hold>>,
 }
 
 impl RunDir {
-    /// Makes the folder of a new run, with the folders above it and those inside it.
+    /// Makes the folder of a new run, with the folders above it and those inside it, and locks it.
     ///
     /// Of two runs that ask for the same folder at the same time, one gets it.
     ///
@@ -41,8 +46,9 @@ impl RunDir {
         if fs::read_dir(path).map_err(uncreatable)?.next().is_some() {
             return Err(occupied());
         }
-        let run = RunDir {
+        let mut run = RunDir {
             path: path.to_path_buf(),
+            hold: None,
         };
         // The system lets one run make this folder: from here on the place is taken.
         fs::create_dir(run.checkpoints_folder()).map_err(|source| {
@@ -54,11 +60,12 @@ impl RunDir {
         })?;
         fs::create_dir(run.transcripts_folder()).map_err(uncreatable)?;
         fs::create_dir(run.plots_folder()).map_err(uncreatable)?;
+        run.hold = Some(Arc::new(Hold::take(path)?));
         sync_parent(path).map_err(uncreatable)?;
         Ok(run)
     }
 
-    /// Opens the folder of a run that has begun, to read it or to add to it.
+    /// Opens the folder of a run that has begun, to read it, whoever is writing it.
     ///
     /// # Errors
     ///
@@ -71,7 +78,37 @@ impl RunDir {
         }
         Ok(RunDir {
             path: path.to_path_buf(),
+            hold: None,
         })
+    }
+
+    /// Opens the folder of a run that has begun, to go on with it, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunDir::open`]; a run that another process holds; a folder that cannot be written.
+    pub fn open_to_write(path: &Path) -> Result<RunDir, RunError> {
+        let mut run = RunDir::open(path)?;
+        run.hold = Some(Arc::new(Hold::take(path)?));
+        run.run_config_sha256()?;
+        Ok(run)
+    }
+
+    /// Whether what is written would be found: the folder is there, is the one that was opened, and
+    /// takes files. Everything that adds to the run asks this first, since a file that is open can
+    /// still be written when its folder is gone.
+    ///
+    /// # Errors
+    ///
+    /// A folder that was removed, moved, replaced or made read-only, a lock that was removed or
+    /// replaced, or a run that was opened to be read.
+    pub fn check_still_there(&self) -> Result<(), RunError> {
+        match &self.hold {
+            Some(hold) => hold.check(&self.path),
+            None => Err(RunError::OpenedToRead {
+                path: self.path.clone(),
+            }),
+        }
     }
 
     /// Whether `path` is a run's folder; a model's folder, for one, is not.
@@ -107,14 +144,19 @@ impl RunDir {
     ///
     /// A run that has one, or a file that cannot be written.
     pub fn write_config(&self, resolved_toml: &str) -> Result<(), RunError> {
-        let path = self.path.join(CONFIG);
+        let path = self.config_path();
         if path.exists() {
             return Err(RunError::Exists {
                 path,
                 mend: "start a new run for another configuration",
             });
         }
-        write_file_atomic(&path, resolved_toml.as_bytes())
+        write_file_atomic(&path, resolved_toml.as_bytes())?;
+        if let Some(hold) = &self.hold {
+            // There was no file before, so there was no digest.
+            let _ = hold.config_sha256.set(sha256(resolved_toml.as_bytes()));
+        }
+        Ok(())
     }
 
     /// The text of the resolved experiment file.
@@ -123,21 +165,66 @@ impl RunDir {
     ///
     /// A file that cannot be read or is not UTF-8.
     pub fn experiment_text(&self) -> Result<String, RunError> {
-        let path = self.path.join(CONFIG);
+        let path = self.config_path();
         fs::read_to_string(&path).map_err(RunError::unreadable(&path))
     }
 
-    /// `metrics.jsonl`.
+    /// Digest of `config.toml` as it is now.
+    pub(crate) fn config_sha256(&self) -> Result<String, RunError> {
+        let path = self.config_path();
+        let bytes = fs::read(&path).map_err(RunError::unreadable(&path))?;
+        Ok(sha256(&bytes))
+    }
+
+    /// Digest of the `config.toml` that this process runs with: the one it wrote, or found when it
+    /// opened the run. Somebody may have edited the file since.
+    pub(crate) fn run_config_sha256(&self) -> Result<String, RunError> {
+        let Some(hold) = &self.hold else {
+            return self.config_sha256();
+        };
+        if let Some(known) = hold.config_sha256.get() {
+            return Ok(known.clone());
+        }
+        let found = self.config_sha256()?;
+        Ok(hold.config_sha256.get_or_init(|| found).clone())
+    }
+
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    /// `metrics.jsonl`: what was computed.
     #[must_use]
     pub fn metrics_path(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
+    }
+
+    /// `timings.jsonl`: what the clock and the machine said.
+    #[must_use]
+    pub fn timings_path(&self) -> PathBuf {
+        self.path.join("timings.jsonl")
+    }
+
+    /// `failures`, where steps that stopped the run are kept; absent while there are none.
+    #[must_use]
+    pub fn failures_folder(&self) -> PathBuf {
+        self.path.join("failures")
+    }
+
+    /// `superseded`, where lines are kept that a resume went back behind; absent while there are
+    /// none.
+    #[must_use]
+    pub fn superseded_folder(&self) -> PathBuf {
+        self.path.join("superseded")
     }
 
     pub(crate) fn transcripts_folder(&self) -> PathBuf {
         self.path.join("transcripts")
     }
 
-    pub(crate) fn checkpoints_folder(&self) -> PathBuf {
+    /// `checkpoints`, with a folder for each and the files that name them.
+    #[must_use]
+    pub fn checkpoints_folder(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 
@@ -265,6 +352,71 @@ mod tests {
             RunDir::next_free(&nowhere, "tiny"),
             nowhere.join("tiny-001")
         );
+    }
+
+    fn written() -> (tempfile::TempDir, PathBuf, RunDir) {
+        let root = tempfile::tempdir().expect("a folder");
+        let path = root.path().join("one");
+        let run = RunDir::create(&path).expect("made");
+        run.write_config("seed = 7\n").expect("written");
+        (root, path, run)
+    }
+
+    #[test]
+    fn one_writer_at_a_time_and_the_second_learns_who_the_first_is() {
+        let (_root, path, run) = written();
+        let clone = run.clone();
+        drop(run);
+        let error = RunDir::open_to_write(&path).expect_err("held by the clone");
+        let RunError::InUse {
+            holder: Some(holder),
+            ..
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!(holder, std::process::id());
+        let message = error.to_string();
+        assert!(message.contains(&format!("(number {holder})")), "{message}");
+        assert!(message.contains(&path.display().to_string()), "{message}");
+        RunDir::open(&path).expect("readers are welcome");
+        drop(clone);
+        let again = RunDir::open_to_write(&path).expect("free again");
+        again.check_still_there().expect("there");
+        assert!(RunDir::open_to_write(&path).is_err());
+    }
+
+    #[test]
+    fn a_lock_that_names_nobody_still_holds() {
+        let (_root, path, _run) = written();
+        fs::write(path.join("lock"), "who?").expect("written");
+        let error = RunDir::open_to_write(&path).expect_err("held");
+        assert!(
+            matches!(error, RunError::InUse { holder: None, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_lock_file_that_a_killed_run_left_holds_nobody_up() {
+        let (_root, path, run) = written();
+        drop(run);
+        fs::write(path.join("lock"), "1234567890 and more than a number").expect("written");
+        RunDir::open_to_write(&path).expect("nobody holds it");
+        let text = fs::read_to_string(path.join("lock")).expect("readable");
+        assert_eq!(text, format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn a_run_opened_to_be_read_writes_nothing() {
+        let (_root, path, run) = written();
+        drop(run);
+        let run = RunDir::open(&path).expect("a run");
+        let error = run.lines().expect_err("not opened to write");
+        assert!(matches!(error, RunError::OpenedToRead { .. }), "{error}");
+        assert!(run.write_transcripts("rl", 1, &[]).is_err());
+        assert!(run.prune("", 0).is_err());
+        assert!(!run.metrics_path().exists());
     }
 
     #[test]

@@ -13,7 +13,13 @@
 //! | `question` | string | what was asked |
 //! | `expected` | list of strings | the answers that count as right |
 //! | `answer` | string | the answer that was given |
-//! | `outcome` | number | the answer's score, 0 to 1 |
+//! | `seed` | integer | the run's seed; 0 in files from before this field |
+//! | `policy_version` | integer | updates of the policy before the attempt; 0 in older files |
+//! | `weights_digest` | string or absent | digest of the weights that sampled it; absent on a GPU |
+//! | `outcome` | number or absent | the answer's score, 0 to 1; absent when the reward failed |
+//! | `reward_error` | string or absent | why there is no score: a kind (`judge-timeout`, `judge-bad-reply`, `judge-failure`), `: ` and what happened |
+//! | `dropped` | `"equal-rewards"`, `"reward-errors"`, `"surplus"` or absent | why its group was left out of the training: all its rewards were equal, none of it has a reward, or the step had enough groups |
+//! | `unparsed` | boolean or absent | whether the checker found nothing of its form in the answer; absent for false |
 //! | `dropped_tokens` | integer | document tokens that were cut out and never read |
 //! | `turns` | list of objects | the turns in their order |
 //!
@@ -32,6 +38,8 @@
 //! | `advantage` | number or absent | the advantage its tokens were trained with |
 //! | `teacher_score` | number or absent | the better-informed prompt's score of the turn |
 //!
+//! A turn was trained when it has an `advantage` and its attempt was not `dropped`.
+//!
 //! Numbers are finite and nothing is null. The ids are the record, the texts are there to be read.
 //! Fields may be added; readers pass over fields that they do not know.
 
@@ -43,7 +51,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic_file::write_file_atomic;
 use crate::error::RunError;
-use crate::metrics::{json_line, parse_lines};
+use crate::json_lines::{json_line, parse_lines};
 use crate::run_dir::{RunDir, is_plain};
 
 /// End of a transcript file's name.
@@ -70,12 +78,39 @@ pub struct Transcript {
     pub expected: Vec<String>,
     /// The answer that was given.
     pub answer: String,
-    /// The answer's score, 0 to 1.
-    pub outcome: f64,
+    /// The run's seed.
+    #[serde(default)]
+    pub seed: u64,
+    /// Updates of the policy before the attempt.
+    #[serde(default)]
+    pub policy_version: u64,
+    /// Digest of the weights that sampled the attempt; none where it is not computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_digest: Option<String>,
+    /// The answer's score, 0 to 1; none when the reward failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<f64>,
+    /// Why there is no score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward_error: Option<String>,
+    /// Why its group was left out of the training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<TranscriptDropped>,
+    /// Whether the checker found nothing of its form in the answer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unparsed: bool,
     /// Document tokens that were cut out and never read.
     pub dropped_tokens: usize,
     /// The turns in their order.
     pub turns: Vec<TranscriptTurn>,
+}
+
+impl Transcript {
+    /// Whether the tokens of `turn`, one of this attempt's, were trained.
+    #[must_use]
+    pub fn trained(&self, turn: &TranscriptTurn) -> bool {
+        turn.advantage.is_some() && self.dropped.is_none()
+    }
 }
 
 /// One turn of an attempt.
@@ -117,6 +152,18 @@ pub enum TranscriptKind {
     Answer,
 }
 
+/// Why a group was left out of the training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TranscriptDropped {
+    /// All its rewards were equal.
+    EqualRewards,
+    /// None of its attempts has a reward.
+    RewardErrors,
+    /// The step had enough groups without it.
+    Surplus,
+}
+
 /// Why sampling ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -146,8 +193,8 @@ impl RunDir {
     ///
     /// # Errors
     ///
-    /// A stage that cannot be part of a file's name, a number that is not finite, with its place, or
-    /// a file that cannot be written.
+    /// A stage that cannot be part of a file's name, a number that is not finite, with its place, a
+    /// run that is gone or was opened to be read, or a file that cannot be written.
     pub fn write_transcripts(
         &self,
         stage: &str,
@@ -159,6 +206,7 @@ impl RunDir {
         for transcript in transcripts {
             text.extend(json_line(transcript, &path).map_err(|error| at(transcript, error))?);
         }
+        self.check_still_there()?;
         let packed = pack(&text).map_err(RunError::unwritable(&path))?;
         write_file_atomic(&path, &packed)?;
         Ok(path)
@@ -206,6 +254,10 @@ impl RunDir {
             .transcripts_folder()
             .join(format!("{stage}-{step:06}{EXTENSION}")))
     }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Adds which attempt it was to the place of a number.
@@ -283,7 +335,13 @@ mod tests {
             question: "Who keeps the key?".to_owned(),
             expected: vec!["Ida".to_owned()],
             answer: "Ida".to_owned(),
-            outcome: 1.0,
+            seed: u64::MAX,
+            policy_version: 24,
+            weights_digest: Some("0123456789abcdef0123456789abcdef".to_owned()),
+            outcome: Some(1.0),
+            reward_error: None,
+            dropped: None,
+            unparsed: false,
             dropped_tokens: 0,
             turns: vec![read, answer],
         }
@@ -293,7 +351,9 @@ mod tests {
     fn the_schema_is_the_one_in_the_header() {
         let expected = json!({
             "stage": "rl", "step": 12, "problem_idx": 3, "problem_id": "needle-3", "attempt": 1,
-            "question": "Who keeps the key?", "expected": ["Ida"], "answer": "Ida", "outcome": 1.0,
+            "question": "Who keeps the key?", "expected": ["Ida"], "answer": "Ida",
+            "seed": u64::MAX, "policy_version": 24,
+            "weights_digest": "0123456789abcdef0123456789abcdef", "outcome": 1.0,
             "dropped_tokens": 0,
             "turns": [
                 {"kind": "read", "chunk_idx": 0, "prompt": "Who keeps the key?\nIda keeps the key.",
@@ -415,10 +475,54 @@ mod tests {
     }
 
     #[test]
+    fn attempts_without_a_reward_say_why_and_were_not_trained() {
+        let (_root, run) = run();
+        let bad = Transcript {
+            outcome: None,
+            reward_error: Some("judge-timeout: no reply within 10 s".to_owned()),
+            dropped: Some(TranscriptDropped::RewardErrors),
+            unparsed: true,
+            ..transcript()
+        };
+        let json = serde_json::to_value(&bad).expect("JSON");
+        assert_eq!(json.get("outcome"), None);
+        assert_eq!(json["reward_error"], "judge-timeout: no reply within 10 s");
+        assert_eq!(json["dropped"], "reward-errors");
+        assert_eq!(json["unparsed"], true);
+        run.write_transcripts("rl", 1, std::slice::from_ref(&bad))
+            .expect("written");
+        let back = run.read_transcripts("rl", 1).expect("read");
+        assert_eq!(back, std::slice::from_ref(&bad));
+
+        let trained = |of: &Transcript| of.turns.iter().map(|turn| of.trained(turn)).collect();
+        let (dropped, kept): (Vec<bool>, Vec<bool>) = (trained(&bad), trained(&transcript()));
+        assert_eq!((dropped, kept), (vec![false, false], vec![true, false]));
+    }
+
+    #[test]
+    fn files_from_before_seeds_and_versions_are_read() {
+        let (_root, run) = run();
+        let mut old = serde_json::to_value(transcript()).expect("JSON");
+        let fields = old.as_object_mut().expect("an object");
+        for field in ["seed", "policy_version", "weights_digest"] {
+            fields.remove(field).expect("a field of today");
+        }
+        let packed = zstd::encode_all(format!("{old}\n").as_bytes(), 1).expect("packed");
+        fs::write(run.path().join("transcripts/rl-000001.jsonl.zst"), packed).expect("written");
+        let expected = Transcript {
+            seed: 0,
+            policy_version: 0,
+            weights_digest: None,
+            ..transcript()
+        };
+        assert_eq!(run.read_transcripts("rl", 1).expect("read"), [expected]);
+    }
+
+    #[test]
     fn fields_that_a_later_version_adds_are_passed_over() {
         let (_root, run) = run();
         let mut later = serde_json::to_value(transcript()).expect("JSON");
-        later["policy_version"] = json!(3);
+        later["mood"] = json!("cheerful");
         let line = format!("{later}\n");
         let packed = zstd::encode_all(line.as_bytes(), 1).expect("packed");
         fs::write(run.path().join("transcripts/rl-000001.jsonl.zst"), packed).expect("written");

@@ -1,5 +1,6 @@
 //! The processes of one judge, and the questions spread over them.
 
+use std::fmt::{self, Debug, Formatter};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::error::{JudgeError, ProgramState};
 use crate::process::{Outcome, Process, shown_command};
 
 /// Processes that are told to stop get so long, all together, before they are killed.
-const TIME_TO_STOP: Duration = Duration::from_secs(1);
+const TIME_TO_STOP: Duration = Duration::from_secs(2);
 
 /// How to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +137,15 @@ impl Judge {
         });
         results.sort_unstable_by_key(|(idx, _)| *idx);
         results.into_iter().map(|(_, result)| result).collect()
+    }
+}
+
+impl Debug for Judge {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judge")
+            .field("settings", &self.settings)
+            .field("next_id", &self.next_id)
+            .finish_non_exhaustive()
     }
 }
 

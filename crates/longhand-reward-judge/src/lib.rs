@@ -33,7 +33,8 @@
 //! - Each reply is one line of at most [`MAX_REPLY_BYTES`] bytes, ended by a line break and flushed at once.
 //!   Blank lines are passed over. Everything else on standard output is a bad reply, so notes and
 //!   progress go to standard error, whose end is shown in errors.
-//! - It goes on until its standard input ends, and then ends too: that is how it is told to stop.
+//! - It goes on until its standard input ends, and then ends too: that is how it is told to stop. What
+//!   still runs two seconds later is killed.
 //! - The reward depends on the request alone. Then it does not matter which process is asked, and a run
 //!   can be repeated.
 //!

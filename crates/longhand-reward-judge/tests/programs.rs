@@ -131,7 +131,9 @@ fn a_program_is_told_everything_in_one_line() {
     let (path, file) = file_in(&folder, "requests");
     let body = format!("printf '%s\\n' \"$line\" >> '{file}'; {ANSWER}");
     let mut judge = Judge::start(settings(shell(&body), LONG, 0)).unwrap();
-    assert_eq!(ask(&mut judge, &["it was\tÄda", ""]), [Ok(0.5), Ok(0.5)]);
+    assert_eq!(ask(&mut judge, &["it was\tÄda"]), [Ok(0.5)]);
+    // Ids go on from call to call.
+    assert_eq!(ask(&mut judge, &[""]), [Ok(0.5)]);
     let rest = r#""problem_id":"train-3","question":"Who wrote\n\"it\"?","expected":["Ada Lovelace","a b c d"],"answer":"#;
     assert_eq!(
         fs::read_to_string(path).unwrap(),
@@ -141,12 +143,9 @@ fn a_program_is_told_everything_in_one_line() {
 
 #[test]
 fn blank_lines_are_passed_over() {
-    let mut judge = Judge::start(settings(
-        shell(&format!("echo; {ANSWER}; echo ' '")),
-        LONG,
-        0,
-    ))
-    .unwrap();
+    // One write each, so that the blank lines come together with the reply.
+    let body = r#"printf '\n \r\n{"id":%s,"reward":0.5}\n\n' "$id""#;
+    let mut judge = Judge::start(settings(shell(body), LONG, 0)).unwrap();
     assert_eq!(ask(&mut judge, &["x", "y"]), [Ok(0.5), Ok(0.5)]);
 }
 
@@ -265,7 +264,7 @@ fn a_process_that_ends_with_nothing_open_fails_nobody() {
             .success()
     );
     // Until somebody waits for it, it is our zombie: only the next request finds that it has ended.
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_millis(500));
     assert_eq!(ask(&mut judge, &["y"]), [Ok(0.5)]);
     assert_eq!(pids(&path, 2).len(), 2);
     assert!(is_dead(&first));
@@ -439,13 +438,18 @@ fn dropping_a_judge_ends_its_processes_and_leaves_no_zombies() {
 }
 
 #[test]
-fn a_program_may_end_its_work_when_its_input_ends() {
+fn programs_may_end_their_work_side_by_side_when_their_input_ends() {
     let folder = tempfile::tempdir().unwrap();
     let (path, file) = file_in(&folder, "saved");
-    let script = format!("while read -r line; do :; done; sleep 0.1; echo saved > '{file}'");
+    let script = format!("while read -r line; do :; done; sleep 0.8; echo saved >> '{file}'");
     let saving = ["sh", "-c", &script].map(str::to_owned).to_vec();
-    drop(Judge::start(settings(saving, LONG, 0)).unwrap());
-    assert_eq!(fs::read_to_string(path).unwrap(), "saved\n");
+    // One after the other would take longer than they have together.
+    let three = JudgeSettings {
+        processes: 3,
+        ..settings(saving, LONG, 0)
+    };
+    drop(Judge::start(three).unwrap());
+    assert_eq!(fs::read_to_string(path).unwrap(), "saved\n".repeat(3));
 }
 
 proptest! {

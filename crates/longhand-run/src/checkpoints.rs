@@ -162,7 +162,13 @@ impl RunDir {
     /// A run that is gone or was opened to be read; a folder that cannot be read or removed.
     pub fn prune(&self, prefix: &str, keep_last: usize) -> Result<Vec<PathBuf>, RunError> {
         self.check_still_there()?;
-        let kept = [self.latest_checkpoint()?, self.best_checkpoint()?];
+        // While nobody knows the latest, nothing goes; a best one that somebody removed protects
+        // nothing any more.
+        let best = match self.best_checkpoint() {
+            Err(RunError::LostCheckpoint { .. }) => None,
+            best => best?,
+        };
+        let kept = [self.latest_checkpoint()?, best];
         let mut names = self.checkpoint_names()?;
         names.retain(|name| name.starts_with(prefix));
         let folder = self.checkpoints_folder();
@@ -661,6 +667,10 @@ mod tests {
         assert_eq!(names(&run.prune("", 1).expect("pruned")), ["a", "c"]);
         assert_eq!(names(&run.checkpoints().expect("listed")), ["b", "d"]);
         assert!(run.set_best("latest").is_err());
+        fs::remove_dir_all(run.checkpoints_folder().join("b")).expect("removed");
+        assert!(run.best_checkpoint().is_err());
+        save(&run, "e");
+        assert_eq!(names(&run.prune("", 1).expect("pruned")), ["d"]);
     }
 
     #[test]

@@ -101,31 +101,51 @@ impl Display for DamageKind {
 /// The first damage found: a file that is missing, shorter, longer or different, or digests that are
 /// not what a checkpoint says.
 pub fn verify_checkpoint(path: &Path) -> Result<(), Damage> {
-    let damage = |file: &str, kind| Damage {
-        checkpoint: path.to_path_buf(),
-        file: file.to_owned(),
-        kind,
-    };
-    let bytes = fs::read(path.join(SUMS)).map_err(|error| damage(SUMS, unread(&error)))?;
-    let malformed = |what: String| damage(SUMS, DamageKind::Malformed { what });
-    let sums = parse(&bytes).map_err(malformed)?;
-    let Some(saved) = sums.get(STATE) else {
-        return Err(malformed(format!("it has no digest of {STATE}")));
-    };
+    let sums = read_sums(path)?;
     // The state comes first: when it is whole, it says how long the others were.
-    check_digest(&path.join(STATE), saved, None).map_err(|kind| damage(STATE, kind))?;
-    let state = fs::read(path.join(STATE)).map_err(|error| damage(STATE, unread(&error)))?;
+    let state = verified_state(path, &sums)?;
     // Another format may have no sizes; whoever restores it says that it is another one.
     let sizes =
         serde_json::from_slice(&state).map_or_else(|_| BTreeMap::new(), |Sizes { files }| files);
     if let Some(file) = sizes.keys().find(|file| !sums.contains_key(*file)) {
-        return Err(malformed(format!("it has no digest of {file}")));
+        return Err(lacking(path, file));
     }
     for (file, saved) in sums.iter().filter(|(file, _)| *file != STATE) {
         let size = sizes.get(file).copied();
-        check_digest(&path.join(file), saved, size).map_err(|kind| damage(file, kind))?;
+        check_digest(&path.join(file), saved, size).map_err(|kind| damage(path, file, kind))?;
     }
     Ok(())
+}
+
+/// The bytes of a checkpoint's `state.json`, if they are those that were saved. Takes no time, unlike
+/// the whole checkpoint.
+pub(crate) fn verify_state(path: &Path) -> Result<Vec<u8>, Damage> {
+    verified_state(path, &read_sums(path)?)
+}
+
+fn verified_state(path: &Path, sums: &BTreeMap<String, String>) -> Result<Vec<u8>, Damage> {
+    let saved = sums.get(STATE).ok_or_else(|| lacking(path, STATE))?;
+    let state = fs::read(path.join(STATE)).map_err(|error| damage(path, STATE, unread(&error)))?;
+    match_digest(sha256(&state), saved).map_err(|kind| damage(path, STATE, kind))?;
+    Ok(state)
+}
+
+fn read_sums(path: &Path) -> Result<BTreeMap<String, String>, Damage> {
+    let bytes = fs::read(path.join(SUMS)).map_err(|error| damage(path, SUMS, unread(&error)))?;
+    parse(&bytes).map_err(|what| damage(path, SUMS, DamageKind::Malformed { what }))
+}
+
+fn damage(checkpoint: &Path, file: &str, kind: DamageKind) -> Damage {
+    Damage {
+        checkpoint: checkpoint.to_path_buf(),
+        file: file.to_owned(),
+        kind,
+    }
+}
+
+fn lacking(checkpoint: &Path, file: &str) -> Damage {
+    let what = format!("it has no digest of {file}");
+    damage(checkpoint, SUMS, DamageKind::Malformed { what })
 }
 
 /// The part of `state.json` that says which files a checkpoint has: `[bytes]` of each.
@@ -135,13 +155,22 @@ struct Sizes {
 }
 
 fn check_digest(path: &Path, saved: &str, size: Option<u64>) -> Result<(), DamageKind> {
-    let mut file = File::open(path).map_err(|error| unread(&error))?;
-    let metadata = file.metadata().map_err(|error| unread(&error))?;
+    // A pipe, for one, would be waited for when it is opened.
+    let metadata = fs::metadata(path).map_err(|error| unread(&error))?;
+    if !metadata.is_file() {
+        let what = "it is no file".to_owned();
+        return Err(DamageKind::Malformed { what });
+    }
     if let Some(saved) = size.filter(|saved| *saved != metadata.len()) {
         let found = metadata.len();
         return Err(DamageKind::Size { found, saved });
     }
+    let mut file = File::open(path).map_err(|error| unread(&error))?;
     let found = digest_of(&mut file).map_err(|error| unread(&error))?;
+    match_digest(found, saved)
+}
+
+fn match_digest(found: String, saved: &str) -> Result<(), DamageKind> {
     if found == saved {
         return Ok(());
     }
@@ -239,4 +268,104 @@ fn digest_of(file: &mut File) -> io::Result<String> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint's folder with two files and a state of format 1.
+    fn checkpoint() -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a folder");
+        let path = root.path();
+        fs::create_dir(path.join("optimizer")).expect("made");
+        fs::write(path.join("model.txt"), "abc").expect("written");
+        fs::write(path.join("optimizer/moments"), "").expect("written");
+        let state = r#"{"files": {"model.txt": 3, "optimizer/moments": 0}}"#;
+        fs::write(path.join(STATE), state).expect("written");
+        fs::write(path.join(SUMS), sums_of(path).expect("readable")).expect("written");
+        root
+    }
+
+    fn found(path: &Path) -> (String, DamageKind) {
+        let damage = verify_checkpoint(path).expect_err("damaged");
+        assert_eq!(damage.checkpoint, path);
+        (damage.file, damage.kind)
+    }
+
+    #[test]
+    fn digests_are_those_of_sha256sum() {
+        let root = checkpoint();
+        let text = fs::read_to_string(root.path().join(SUMS)).expect("readable");
+        let lines: Vec<&str> = text.lines().collect();
+        // printf abc | sha256sum; printf '' | sha256sum
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  model.txt";
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(lines[0], abc);
+        assert_eq!(lines[1], format!("{empty}  optimizer/moments"));
+        assert!(lines[2].ends_with("  state.json"), "{text}");
+        assert_eq!(lines.len(), 3);
+        assert_eq!(verify_checkpoint(root.path()), Ok(()));
+    }
+
+    #[test]
+    fn every_damage_is_named() {
+        let root = checkpoint();
+        let path = root.path();
+        let model = path.join("model.txt");
+        let size = |found| DamageKind::Size { found, saved: 3 };
+        fs::write(&model, "ab").expect("written");
+        assert_eq!(found(path), ("model.txt".to_owned(), size(2)));
+        fs::write(&model, "abcd").expect("written");
+        assert_eq!(found(path), ("model.txt".to_owned(), size(4)));
+        fs::write(&model, "abd").expect("written");
+        let message = verify_checkpoint(path).expect_err("changed").to_string();
+        // printf abd | sha256sum
+        let place = "model.txt has changed: its SHA-256 is \
+                     a52d159f262b2c6ddb724a61840befc36eb30c88877a4030b65cbe86298449c9 and was ba78";
+        assert!(message.contains(place), "{message}");
+        fs::remove_file(&model).expect("removed");
+        assert_eq!(found(path), ("model.txt".to_owned(), DamageKind::Missing));
+        fs::create_dir(&model).expect("made");
+        assert!(matches!(found(path).1, DamageKind::Malformed { .. }));
+        for file in [STATE, SUMS] {
+            let root = checkpoint();
+            fs::remove_file(root.path().join(file)).expect("removed");
+            assert_eq!(found(root.path()), (file.to_owned(), DamageKind::Missing));
+        }
+    }
+
+    #[test]
+    fn digests_that_lost_or_gained_something_are_malformed() {
+        let root = checkpoint();
+        let path = root.path();
+        let whole = fs::read_to_string(path.join(SUMS)).expect("readable");
+        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+        for broken in [
+            lines[..2].concat(),
+            lines[1..].concat(),
+            [lines[0], lines[2]].concat(),
+            String::new(),
+            whole.trim_end().to_owned(),
+            whole.replace("  ", " "),
+            whole.to_uppercase(),
+            format!("{whole}\n"),
+            format!("{whole}{}", lines[0]),
+            whole.replace("model.txt", "../model.txt"),
+            whole.replace("optimizer/", "/optimizer/"),
+        ] {
+            fs::write(path.join(SUMS), &broken).expect("written");
+            let (file, kind) = found(path);
+            assert_eq!(file, SUMS);
+            assert!(matches!(kind, DamageKind::Malformed { .. }), "{broken}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_adds_damages_nothing() {
+        let root = checkpoint();
+        fs::write(root.path().join("README.md"), "mine").expect("written");
+        fs::write(root.path().join(".hidden"), "mine").expect("written");
+        assert_eq!(verify_checkpoint(root.path()), Ok(()));
+    }
 }

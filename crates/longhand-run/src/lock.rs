@@ -6,9 +6,9 @@
 //! that they are closed in them.
 //!
 //! An open file outlives its name: a run whose folder is removed could write on without an error, and
-//! nobody would ever read a line of it. So before each write the folder and the lock are compared with
-//! what is on disk under their names. The folder is held open as well: the system could otherwise
-//! give its number (inode) to the next folder.
+//! nobody would ever read a line of it. So before each write the lock is compared with what is on disk
+//! under its name. As long as it is held open, the system gives its number (inode) to no other file,
+//! so a folder that was made anew in the same place is not taken for this one.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -24,8 +24,6 @@ const LOCK: &str = "lock";
 #[derive(Debug)]
 pub(crate) struct Hold {
     lock: File,
-    /// The folder, where the system can open one.
-    folder: Option<File>,
     /// Digest of the configuration this process runs with, once it is known.
     pub(crate) config_sha256: OnceLock<String>,
 }
@@ -48,14 +46,8 @@ impl Hold {
             Err(TryLockError::Error(source)) => return Err(RunError::Unlockable { path, source }),
         }
         name_holder(&mut lock).map_err(RunError::unwritable(&path))?;
-        let folder = if cfg!(unix) {
-            Some(File::open(run).map_err(RunError::unreadable(run))?)
-        } else {
-            None
-        };
         let hold = Hold {
             lock,
-            folder,
             config_sha256: OnceLock::new(),
         };
         // Somebody may have removed the file while it was being locked.
@@ -70,12 +62,6 @@ impl Hold {
             Err(source) if !is_absence(&source) => return Err(RunError::unreadable(run)(source)),
             _ => return Err(gone(run)),
         };
-        if let Some(folder) = &self.folder {
-            let held = folder.metadata().map_err(RunError::unreadable(run))?;
-            if !is_same(&held, &there) {
-                return Err(gone(run));
-            }
-        }
         check_same_file(&self.lock, &run.join(LOCK))?;
         if there.permissions().readonly() {
             // Permissions do not bind everybody (root, for one), and still say what somebody wants.

@@ -45,8 +45,7 @@ pub const RULES: &[Rule] = &[
         why: "Entropy is what reward is bought with: scores follow R = -a exp(H) + b (arXiv:2505.22617), so a \
               policy without any cannot gain. Collapsed self-certainty runs end between 0.03 and 0.17 nats with \
               a score of 0 (CIRCA, arXiv:2605.22620). Low entropy beside a risen reward is how success looks.",
-        advice: "Raise the upper clip bound (clip-higher, 0.28), use `kl-cov` or `clip-cov`, lower the learning \
-                 rate, or check with `longhand inspect` whether all attempts of a group say the same.",
+        advice: "Raise `clip_high` (DAPO: 0.28), add a KL term, lower the learning rate, or check with `longhand inspect` whether all attempts of a group say the same.",
         judge: learning::entropy_collapse,
     },
     Rule {

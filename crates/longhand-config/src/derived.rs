@@ -1,12 +1,11 @@
 //! Numbers that follow from an experiment, for `--dry-run`: what one step and a whole run cost.
 
-use longhand_memory::ChunkOptions;
-
 use crate::credit::Credit;
 use crate::experiment::{Experiment, Stage};
 use crate::objective::ObjectiveSettings;
 use crate::policy::PolicySource;
 use crate::rl::Rl;
+use crate::turns::Turns;
 use crate::warm_start::WarmStart;
 
 impl Experiment {
@@ -35,7 +34,7 @@ impl Experiment {
             }
         }
         let chunks = &self.reader.chunks;
-        let train = self.turns(self.data.train_tokens, chunks);
+        let train = self.turns(self.data.train_tokens, chunks, 1.0);
         add("chunks per training document", train.chunks.to_string());
         add("turns per rollout", train.turns().to_string());
         let longest = self.reader.longest_turn(chunks.chunk_size);
@@ -57,9 +56,12 @@ impl Experiment {
                 }
             }
         }
+        for (name, value) in self.totals(&train) {
+            add(name, value);
+        }
         for length in &self.eval.lengths {
             let turns = self
-                .turns(*length, &self.reader.evaluation_chunks())
+                .turns(*length, &self.reader.evaluation_chunks(), 1.0)
                 .turns() as u128
                 * self.eval.n_documents as u128;
             let documents = self.eval.n_documents;
@@ -70,53 +72,43 @@ impl Experiment {
         }
         list
     }
+}
 
-    fn turns(&self, n_tokens: usize, chunks: &ChunkOptions) -> Turns {
-        // Counted, not listed: a plan for a document of a billion tokens should cost nothing.
-        let read = chunks
-            .max_tokens()
-            .map_or(n_tokens, |most| most.min(n_tokens));
-        let further = read.saturating_sub(chunks.chunk_size);
-        let n_chunks = 1 + further.div_ceil(chunks.chunk_size - chunks.overlap);
-        let limits = &self.reader.limits;
-        Turns {
-            chunks: n_chunks,
-            chunk_tokens: read as u128 + (n_chunks as u128 - 1) * chunks.overlap as u128,
-            question: limits.max_question_tokens as u128,
-            memory: limits.max_memory_tokens as u128,
-            answer: limits.max_answer_tokens as u128,
+impl Experiment {
+    /// Sums over all stages: updates, and what RL stages sample and read.
+    fn totals(&self, train: &Turns) -> [(&'static str, String); 3] {
+        let (mut updates, mut sampled, mut prompts, mut shared) = (0, 0, 0, 0);
+        for stage in &self.stages {
+            match stage {
+                Stage::WarmStart(stage) => updates += stage.steps as u128,
+                Stage::Rl(stage) => {
+                    updates += stage.n_updates() as u128;
+                    let steps = stage.steps as u128;
+                    let tokens = stage.tokens_per_step(train);
+                    sampled += steps * tokens.sampled;
+                    prompts += steps * tokens.prompts;
+                    shared += steps * tokens.shared;
+                }
+            }
         }
+        [
+            ("optimiser steps of the run, at most", updates.to_string()),
+            ("sampled tokens of the run, at most", sampled.to_string()),
+            (
+                "prompt tokens of the run, at most",
+                format!("{prompts} ({shared} with shared prefixes)"),
+            ),
+        ]
     }
 }
 
-/// The turns of one attempt at a document.
-struct Turns {
-    chunks: usize,
-    /// Over all chunks, overlaps counted each time.
-    chunk_tokens: u128,
-    question: u128,
-    memory: u128,
-    answer: u128,
-}
-
-impl Turns {
-    fn turns(&self) -> usize {
-        self.chunks + 1
-    }
-
-    /// Tokens that every attempt of a group shares: question and chunk.
-    fn shared(&self) -> u128 {
-        self.turns() as u128 * self.question + self.chunk_tokens
-    }
-
-    /// Tokens of prompts that an attempt has for itself: the memory before each turn but the first.
-    fn own(&self) -> u128 {
-        self.chunks as u128 * self.memory
-    }
-
-    fn sampled(&self) -> u128 {
-        self.chunks as u128 * self.memory + self.answer
-    }
+/// Tokens of one RL step, dynamic sampling not counted.
+struct StepTokens {
+    sampled: u128,
+    /// Of prompts, each attempt's counted.
+    prompts: u128,
+    /// Of prompts, what a group shares counted once.
+    shared: u128,
 }
 
 impl WarmStart {
@@ -135,9 +127,11 @@ impl Rl {
         let problems = self.problems_per_step as u128;
         let rollouts = problems * self.group_size as u128;
         let rows = rollouts * turns.turns() as u128;
-        let prompts = rollouts * (turns.shared() + turns.own());
-        let shared = problems * turns.shared() + rollouts * turns.own();
-        let sampled = rollouts * turns.sampled();
+        let StepTokens {
+            sampled,
+            prompts,
+            shared,
+        } = self.tokens_per_step(turns);
         add("rollouts per step", rollouts.to_string());
         add("rows per step", rows.to_string());
         add(
@@ -166,6 +160,16 @@ impl Rl {
                 "rollouts per step with dynamic sampling, at most",
                 most.to_string(),
             );
+        }
+    }
+
+    fn tokens_per_step(&self, turns: &Turns) -> StepTokens {
+        let problems = self.problems_per_step as u128;
+        let rollouts = problems * self.group_size as u128;
+        StepTokens {
+            sampled: rollouts * turns.sampled(),
+            prompts: rollouts * (turns.shared() + turns.own()),
+            shared: problems * turns.shared() + rollouts * turns.own(),
         }
     }
 

@@ -334,25 +334,6 @@ impl FromScratchFile {
 /// 256 bytes and room for a few special tokens.
 const BPE_LEAST: usize = 272;
 
-impl FromScratch {
-    /// Number of parameters with a vocabulary of `vocab_size`.
-    pub fn n_parameters(&self, vocab_size: usize) -> u128 {
-        let wide = |n: usize| n as u128;
-        let (hidden, head_dim) = (wide(self.hidden_size), wide(self.head_dim));
-        let (n_heads, n_kv_heads) = (wide(self.n_heads), wide(self.n_kv_heads));
-        let attention = hidden * head_dim * (2 * n_heads + 2 * n_kv_heads);
-        let extra = match self.family {
-            Family::Qwen3 => 2 * head_dim,
-            Family::Qwen2 => head_dim * (n_heads + 2 * n_kv_heads),
-            Family::Llama => 0,
-        };
-        let feed_forward = 3 * hidden * wide(self.intermediate_size);
-        let layers = wide(self.n_layers) * (attention + extra + feed_forward + 2 * hidden);
-        let tables = if self.tie_embeddings { 1 } else { 2 };
-        layers + hidden + tables * wide(vocab_size) * hidden
-    }
-}
-
 /// The divisors of `n` in a message; counts are at most 10^9, so this is at most 31623 divisions.
 pub(crate) fn divisors(n: usize) -> String {
     let small: Vec<usize> = (1..=n.isqrt()).filter(|d| n.is_multiple_of(*d)).collect();

@@ -44,6 +44,13 @@ fn derived_numbers_of_the_base() {
         "stage.1 (rl): reference model",
         "a frozen copy of the policy at the stage's start",
     );
+    // 300 updates of the warm start and 80 steps of four.
+    check("optimiser steps of the run, at most", "620");
+    check("sampled tokens of the run, at most", "399360");
+    check(
+        "prompt tokens of the run, at most",
+        "2150400 (591360 with shared prefixes)",
+    );
     check("eval at 192 tokens", "2000 turns over 400 documents");
     check("eval at 3072 tokens", "26000 turns over 400 documents");
 }

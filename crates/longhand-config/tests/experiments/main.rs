@@ -6,6 +6,7 @@ mod derived;
 mod judge;
 mod loading;
 mod papers;
+mod plan;
 mod sense;
 mod shape;
 

@@ -454,6 +454,16 @@ impl Generate for Generator {
         Some(self.of)
     }
 
+    fn not_finite_at(&self, error: &GenerateError) -> Option<(usize, usize)> {
+        match *error {
+            GenerateError::NotFinite {
+                request_idx,
+                token_idx,
+            } => Some((request_idx, token_idx)),
+            _ => None,
+        }
+    }
+
     fn generate(
         &mut self,
         requests: &[Request],

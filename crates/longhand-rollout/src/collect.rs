@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use longhand_memory::TeacherScope;
 
+use crate::ServeError;
 use crate::attempt::Attempt;
 use crate::{
     Completion, EncodedProblem, Generate, Group, ReaderSetup, Request, RolloutError, Sampling,
@@ -106,6 +107,19 @@ fn run<G: Generate + ?Sized>(
     let served = generator.serve(first, &options.sampling, &mut on_finished);
     if let Some(error) = broken_promise {
         return Err(error);
+    }
+    if let Err(ServeError::Generate(error)) = &served
+        && let Some((request_idx, token)) = generator.not_finite_at(error)
+        && let Some(attempt_idx) = rollouts.open.get(&request_idx)
+    {
+        let attempt = &rollouts.attempts[*attempt_idx];
+        return Err(RolloutError::NotFinite {
+            problem_idx: attempt.problem_idx,
+            attempt: attempt.attempt,
+            turn: attempt.turns.len() as u32,
+            token,
+            value: f32::NAN,
+        });
     }
     served?;
     rollouts.into_groups(problems, weights)
@@ -244,7 +258,7 @@ mod tests {
     use rand_chacha::rand_core::{Rng, SeedableRng};
 
     use super::*;
-    use crate::{Purpose, ServeError, StreamKey};
+    use crate::{Purpose, StreamKey};
 
     const END: u32 = 0;
     const Q: u32 = 1000;
@@ -342,6 +356,37 @@ mod tests {
         assert_eq!(
             error.unwrap_err().to_string(),
             "there is no attempt 3: groups have 3 attempts, from 0"
+        );
+    }
+
+    #[test]
+    fn numbers_that_break_in_the_generator_are_placed() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("request {0} broke")]
+        struct Broken(usize);
+        struct Breaks;
+        impl Generate for Breaks {
+            type Error = Broken;
+            fn not_finite_at(&self, error: &Broken) -> Option<(usize, usize)> {
+                Some((error.0, 2))
+            }
+            fn generate(
+                &mut self,
+                requests: &[Request],
+                sampling: &Sampling,
+            ) -> Result<Vec<Completion>, Broken> {
+                // Four attempts read their first chunk, then the third of them breaks.
+                match requests[0].key.turn {
+                    0 => Ok(scripted(requests, sampling).unwrap_or_default()),
+                    _ => Err(Broken(6)),
+                }
+            }
+        }
+        let problems = [problem(5, 9), problem(8, 9)];
+        let error = collect(&mut Breaks, &problems, &setup(), &options(2, 4)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the log-probability of token 2 of problem 8, attempt 0, turn 1 is NaN"
         );
     }
 

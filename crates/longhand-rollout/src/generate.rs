@@ -122,6 +122,12 @@ pub trait Generate {
         None
     }
 
+    /// The request, by its number, and the sampled token at which numbers stopped being finite, where
+    /// that is what an error says.
+    fn not_finite_at(&self, _error: &Self::Error) -> Option<(usize, usize)> {
+        None
+    }
+
     /// One completion for each request, in their order.
     ///
     /// # Errors

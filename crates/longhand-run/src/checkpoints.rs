@@ -13,7 +13,6 @@
 //! | `program` | string | what wrote it |
 //! | `config_sha256` | string | digest of the run's `config.toml` |
 //! | `metrics_bytes` | integer | where `metrics.jsonl` ended |
-//! | `timings_bytes` | integer | where `timings.jsonl` ended |
 //! | `files` | object | size in bytes of every other file but `SHA256SUMS`, by name |
 //! | `body` | any | what the trainer needs to go on |
 //!
@@ -54,7 +53,8 @@ pub(crate) const FORMAT: u32 = 1;
 pub struct CheckpointState<T> {
     /// Where `metrics.jsonl` ended.
     pub metrics_bytes: u64,
-    /// Where `timings.jsonl` ended.
+    /// Where the timings of these metrics end: behind as many lines. The checkpoint itself does not say,
+    /// since their lengths are the clock's, and two checkpoints of the same computation are the same.
     pub timings_bytes: u64,
     /// SHA-256 of the run's `config.toml`, in hexadecimal digits.
     pub config_sha256: String,
@@ -69,7 +69,6 @@ pub(crate) struct StateFile<T> {
     pub(crate) program: String,
     pub(crate) config_sha256: String,
     pub(crate) metrics_bytes: u64,
-    pub(crate) timings_bytes: u64,
     pub(crate) files: BTreeMap<String, u64>,
     pub(crate) body: T,
 }
@@ -197,6 +196,23 @@ impl RunDir {
         }
     }
 
+    /// Removes checkpoints that moved aside because another one was saved under their name.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be read or removed.
+    pub fn remove_replaced(&self) -> Result<(), RunError> {
+        let folder = self.checkpoints_folder();
+        for entry in fs::read_dir(&folder).map_err(RunError::unreadable(&folder))? {
+            let entry = entry.map_err(RunError::unreadable(&folder))?;
+            if entry.file_name().to_string_lossy().starts_with(REPLACED) {
+                let path = entry.path();
+                fs::remove_dir_all(&path).map_err(RunError::unwritable(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Names of the complete checkpoints, oldest first: those of the list, then those it lacks.
     pub(crate) fn checkpoint_names(&self) -> Result<Vec<String>, RunError> {
         let folder = self.checkpoints_folder();
@@ -278,13 +294,12 @@ impl RunDir {
             let path = state_path;
             return Err(RunError::NotFinite { key, value, path });
         }
-        let (metrics_bytes, timings_bytes) = lines.ends()?;
+        let metrics_bytes = lines.metrics_end()?;
         let state = StateFile {
             format: FORMAT,
             program: concat!("longhand ", env!("CARGO_PKG_VERSION")).to_owned(),
             config_sha256: self.run_config_sha256()?,
             metrics_bytes,
-            timings_bytes,
             files: sizes_of(hidden).map_err(RunError::unwritable(path))?,
             body: state,
         };
@@ -576,6 +591,8 @@ mod tests {
         for place in ["one", "replaced-one", "replaced-one-2"] {
             verify_checkpoint(&folder.join(place)).expect("whole");
         }
+        run.remove_replaced().expect("removed");
+        assert_eq!(entries(&run), ["latest", "one", "order"]);
         assert_eq!(names(&run.checkpoints().expect("listed")), ["one"]);
         assert_eq!(
             names(&run.prune("", 0).expect("pruned")),
@@ -616,7 +633,7 @@ mod tests {
         let program = format!("longhand {}", env!("CARGO_PKG_VERSION"));
         let expected = json!({
             "format": 1, "program": program, "config_sha256": config,
-            "metrics_bytes": 11, "timings_bytes": 8, "files": {"model.txt": 4}, "body": body,
+            "metrics_bytes": 11, "files": {"model.txt": 4}, "body": body,
         });
         assert_eq!(state, expected);
     }

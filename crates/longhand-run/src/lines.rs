@@ -4,7 +4,7 @@
 //! `metrics.jsonl` holds what is computed, and is the same byte for byte when a run is repeated or
 //! resumed; `timings.jsonl` holds what the clock and the machine say. Every line is handed to the
 //! system before the call returns, so a run that is killed loses at most the line it was writing. A
-//! checkpoint stores where both files ended. A resumed run goes back to these places: what lies
+//! checkpoint stores where the metrics ended, and their timings end behind as many lines. A resumed run goes back to these places: what lies
 //! behind them it will write again, and that is copied to `superseded/` before it is cut off.
 
 use std::fs::{self, File, OpenOptions};
@@ -63,9 +63,9 @@ impl Lines {
         self.timings.sync()
     }
 
-    /// `[bytes]` Where `metrics.jsonl` and `timings.jsonl` end, in this order.
-    pub(crate) fn ends(&self) -> Result<(u64, u64), RunError> {
-        Ok((self.metrics.len()?, self.timings.len()?))
+    /// `[bytes]` Where `metrics.jsonl` ends.
+    pub(crate) fn metrics_end(&self) -> Result<u64, RunError> {
+        self.metrics.len()
     }
 }
 
@@ -126,6 +126,24 @@ impl RunDir {
         let whole = metrics[..whole_len(&metrics)].split(|byte| *byte == b'\n');
         let superseded = whole.filter_map(|line| serde_json::from_slice(line).ok());
         Ok((lines, superseded.collect()))
+    }
+
+    /// `[bytes]` Where the timings of the first `metrics_bytes` of metrics end: behind as many lines, or
+    /// behind the last line there is.
+    pub(crate) fn end_of_timings(&self, metrics_bytes: u64) -> Result<u64, RunError> {
+        let bytes = |path: PathBuf| match fs::read(&path) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(RunError::unreadable(&path)(error)),
+        };
+        let (metrics, timings) = (bytes(self.metrics_path())?, bytes(self.timings_path())?);
+        let kept = metrics.len().min(metrics_bytes as usize);
+        let n_lines = metrics[..kept]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        let whole = timings[..whole_len(&timings)].split_inclusive(|byte| *byte == b'\n');
+        Ok(whole.take(n_lines).map(|line| line.len() as u64).sum())
     }
 
     /// Stores what is about to be cut off, under the first number that is free in both files' names.

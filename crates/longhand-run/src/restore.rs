@@ -111,7 +111,7 @@ impl RunDir {
         }
         Ok(CheckpointState {
             metrics_bytes: state.metrics_bytes,
-            timings_bytes: state.timings_bytes,
+            timings_bytes: self.end_of_timings(state.metrics_bytes)?,
             config_sha256: state.config_sha256,
             body: state.body,
         })

@@ -7,21 +7,45 @@ use longhand_advantage::{is_live, turn_pool};
 use longhand_config::{Credit, Overlong, TamtrlCredit};
 use longhand_policy::Policy;
 use longhand_reward_outcome::overlong_penalty;
-use longhand_rollout::{Context, Group, Prompts, Trajectory, TurnKind, contexts, micro_batches};
+use longhand_rollout::{
+    Context, Group, Prompts, Trajectory, Turn, TurnKind, contexts, micro_batches,
+};
 
-use crate::{error::TrainError, workbench::Workbench};
+use crate::{
+    error::TrainError,
+    not_finite::{Moment, NotFinite, TokenPlace},
+    workbench::{RewardFailure, Workbench},
+};
 
-/// A group with what can be said of it alone.
+/// A group with what can be said of it alone. Attempts whose reward failed stand apart: no baseline and
+/// no loss sees them.
 #[derive(Clone, Debug)]
 pub struct ScoredGroup {
-    /// The attempts.
+    /// The attempts that have a reward.
     pub group: Group,
+    /// `[attempt]`: its number in the group as it was sampled.
+    pub attempts: Vec<u32>,
+    /// `[attempt]`: whether the checker found anything of its form in the answer.
+    pub parsed: Vec<bool>,
+    /// The attempts without a reward.
+    pub failed: Vec<FailedAttempt>,
     /// `[attempt]`: what the checker says of each answer.
     pub outcomes: Vec<f64>,
     /// `[attempt]`: outcome plus the overlong penalty, where one is set.
     pub rewards: Vec<f64>,
     /// `[attempt][read turn]`: the teacher's scores; empty lists without a teacher.
     pub teacher_scores: Vec<Vec<f64>>,
+}
+
+/// An attempt whose reward failed.
+#[derive(Clone, Debug)]
+pub struct FailedAttempt {
+    /// Its number in the group.
+    pub attempt: u32,
+    /// What it read and wrote.
+    pub trajectory: Trajectory,
+    /// Why it has no reward.
+    pub failure: RewardFailure,
 }
 
 /// What one turn is credited with.
@@ -44,85 +68,92 @@ pub struct Credited {
     pub teacher_range: Option<(f64, f64)>,
 }
 
-/// Scores groups: outcomes by the checker, and teacher scores where the credit asks for them.
+/// Outcomes by the checker or the judge, and rewards; attempts without a reward are set apart.
+///
+/// # Errors
+/// When an answer has no text.
+pub(crate) fn judge_answers(
+    groups: Vec<Group>,
+    bench: &Workbench,
+    overlong: Option<Overlong>,
+) -> Result<Vec<ScoredGroup>, TrainError> {
+    let answers: Vec<_> = groups
+        .iter()
+        .flat_map(|group| {
+            let trajectories = group.trajectories.iter();
+            trajectories.map(|trajectory| (&*group.problem, &trajectory.answer[..]))
+        })
+        .collect();
+    let mut verdicts = bench.verdicts(&answers)?.into_iter();
+    let penalty = |trajectory: &Trajectory| {
+        overlong.map_or(0.0, |Overlong { max, buffer }| {
+            overlong_penalty(trajectory.n_sampled(), max, buffer)
+        })
+    };
+    let scored = groups.into_iter().map(|mut group| {
+        let trajectories = std::mem::take(&mut group.trajectories);
+        let mut scored = ScoredGroup {
+            group,
+            attempts: Vec::new(),
+            parsed: Vec::new(),
+            failed: Vec::new(),
+            outcomes: Vec::new(),
+            rewards: Vec::new(),
+            teacher_scores: Vec::new(),
+        };
+        let of_group = verdicts.by_ref().take(trajectories.len());
+        for ((attempt, trajectory), verdict) in (0..).zip(trajectories).zip(of_group) {
+            match verdict.reward {
+                Ok(outcome) => {
+                    scored.attempts.push(attempt);
+                    scored.parsed.push(verdict.is_parsed);
+                    scored.outcomes.push(outcome);
+                    scored.rewards.push(outcome + penalty(&trajectory));
+                    scored.teacher_scores.push(Vec::new());
+                    scored.group.trajectories.push(trajectory);
+                }
+                Err(failure) => scored.failed.push(FailedAttempt {
+                    attempt,
+                    trajectory,
+                    failure,
+                }),
+            }
+        }
+        scored
+    });
+    Ok(scored.collect())
+}
+
+/// Teacher scores of every memory (arXiv:2603.21663, Eq. 4).
 ///
 /// The teacher is the policy that wrote the memories, at temperature 1, without a gradient.
 ///
 /// # Errors
-/// When an answer has no text, or a teacher's context exceeds the token budget.
-pub(crate) fn score_groups(
-    groups: Vec<Group>,
-    bench: &Workbench,
-    policy: &Policy,
-    credit: &Credit,
-    overlong: Option<Overlong>,
-    token_budget: usize,
-) -> Result<Vec<ScoredGroup>, TrainError> {
-    let teacher_scores = match credit {
-        Credit::Outcome(_) => groups
-            .iter()
-            .map(|group| vec![Vec::new(); group.trajectories.len()])
-            .collect(),
-        Credit::Tamtrl(tamtrl) => {
-            teacher_scores(&groups, policy, tamtrl, &bench.setup.end_ids, token_budget)?
-        }
-    };
-    let scored = groups
-        .into_iter()
-        .zip(teacher_scores)
-        .map(|(group, teacher_scores)| {
-            let outcomes = group
-                .trajectories
-                .iter()
-                .map(|trajectory| bench.outcome(&group.problem, &trajectory.answer))
-                .collect::<Result<Vec<f64>, TrainError>>()?;
-            let penalty = |trajectory: &Trajectory| {
-                overlong.map_or(0.0, |Overlong { max, buffer }| {
-                    overlong_penalty(trajectory.n_sampled(), max, buffer)
-                })
-            };
-            let rewards = outcomes
-                .iter()
-                .zip(&group.trajectories)
-                .map(|(r, t)| r + penalty(t))
-                .collect();
-            Ok(ScoredGroup {
-                group,
-                outcomes,
-                rewards,
-                teacher_scores,
-            })
-        });
-    scored.collect()
-}
-
-/// Teacher scores `[group][attempt][read turn]` of every memory (arXiv:2603.21663, Eq. 4).
-fn teacher_scores(
-    groups: &[Group],
+/// When a teacher's context exceeds the token budget, or a score is not finite.
+pub(crate) fn score_by_teacher(
+    scored: &mut [ScoredGroup],
     policy: &Policy,
     credit: &TamtrlCredit,
     end_ids: &[u32],
     token_budget: usize,
-) -> Result<Vec<Vec<Vec<f64>>>, TrainError> {
-    let mut scores: Vec<Vec<Vec<f64>>> = groups
+    at: Moment,
+) -> Result<(), TrainError> {
+    let reads = |t: &Trajectory| {
+        let has_teacher = |turn: &&Turn| turn.teacher_prompt.is_some();
+        t.turns.iter().filter(has_teacher).count()
+    };
+    let mut scores: Vec<Vec<Vec<f64>>> = scored
         .iter()
-        .map(|group| {
-            let reads = |t: &Trajectory| {
-                t.turns
-                    .iter()
-                    .filter(|turn| turn.teacher_prompt.is_some())
-                    .count()
-            };
-            group
-                .trajectories
-                .iter()
-                .map(|t| vec![credit.rewards.turn_score(&[]); reads(t)])
-                .collect()
+        .map(|scored| {
+            let trajectories = scored.group.trajectories.iter();
+            let unscored = |t| vec![credit.rewards.turn_score(&[]); reads(t)];
+            trajectories.map(unscored).collect()
         })
         .collect();
     let mut places = Vec::new();
-    let mut scored = Vec::new();
-    for (at, mut context) in contexts(groups, Prompts::Teacher) {
+    let mut turns = Vec::new();
+    let groups = scored.iter().map(|scored| &scored.group);
+    for (place, mut context) in contexts(groups, Prompts::Teacher) {
         let ends = context
             .completion
             .last()
@@ -130,23 +161,35 @@ fn teacher_scores(
         let n_scored = credit.scored_tokens.count(context.completion.len(), ends);
         context.completion = &context.completion[..n_scored];
         if n_scored != 0 {
-            places.push(at);
-            scored.push(context);
+            places.push(place);
+            turns.push(context);
         }
     }
-    for micro_batch in micro_batches(&scored, token_budget)? {
-        let contexts: Vec<Context<'_>> = micro_batch.iter().map(|idx| scored[*idx]).collect();
+    for micro_batch in micro_batches(&turns, token_budget)? {
+        let contexts: Vec<Context<'_>> = micro_batch.iter().map(|idx| turns[*idx]).collect();
         let logprobs = policy.score(&contexts, 1.0).logprobs;
         let mut logprobs = logprobs.as_slice();
         for context_idx in micro_batch {
-            let (of_turn, rest) = logprobs.split_at(scored[context_idx].completion.len());
+            let (of_turn, rest) = logprobs.split_at(turns[context_idx].completion.len());
             logprobs = rest;
+            let place = places[context_idx];
+            if let Some(token) = of_turn.iter().position(|lp| !lp.is_finite()) {
+                let of = &scored[place.group];
+                let at_token = TokenPlace::of(of, place.trajectory, place.turn, Some(token));
+                let what = "the teacher's log-probability";
+                let value = f64::from(of_turn[token]);
+                let found = NotFinite::of_token(what, value, at_token, at);
+                return Err(TrainError::NotFinite(Box::new(found)));
+            }
             let probabilities: Vec<f64> = of_turn.iter().map(|lp| f64::from(*lp).exp()).collect();
-            let at = places[context_idx];
-            scores[at.group][at.trajectory][at.turn] = credit.rewards.turn_score(&probabilities);
+            scores[place.group][place.trajectory][place.turn] =
+                credit.rewards.turn_score(&probabilities);
         }
     }
-    Ok(scores)
+    for (scored, scores) in scored.iter_mut().zip(scores) {
+        scored.teacher_scores = scores;
+    }
+    Ok(())
 }
 
 /// Whether a group still teaches something: its rewards (or turn rewards) are not all equal.

@@ -1,13 +1,17 @@
 //! What can stop a training run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use longhand_config::ConfigError;
 use longhand_memory::ReaderError;
-use longhand_policy::{CpuError, PolicyError, TokenizerError};
-use longhand_rollout::RolloutError;
+use longhand_policy::{CpuError, OptimizerError, PolicyError, TokenizerError};
+use longhand_reward_judge::JudgeError;
+use longhand_rollout::{RolloutError, WeightsId};
 use longhand_run::{CheckpointError, RunError};
 use longhand_tasks::TaskError;
 use thiserror::Error;
+
+use crate::not_finite::NotFinite;
 
 /// What can stop a training run.
 #[derive(Debug, Error)]
@@ -35,7 +39,7 @@ pub enum TrainError {
     Run(#[from] RunError),
     /// A checkpoint cannot be written; the earlier ones are whole.
     #[error(transparent)]
-    Checkpoint(#[from] CheckpointError<PolicyError>),
+    Checkpoint(#[from] CheckpointError<Box<TrainError>>),
     /// The model's files name no end token, so no completion could end.
     #[error("the policy names no end token: set `eos_token_id` in {0}")]
     NoEndToken(PathBuf),
@@ -77,15 +81,124 @@ pub enum TrainError {
         needed: usize,
     },
     /// A number stopped being finite; nothing after it can be trusted.
+    #[error("{0}; the run stops here")]
+    NotFinite(Box<NotFinite>),
+    /// Rollouts that other weights sampled than those that are to be trained.
     #[error(
-        "{what} is not finite at {stage} step {step}: the run stops here, the last checkpoint is whole"
+        "the rollouts of problem {problem_idx} were sampled with {sampled}, but the policy is {policy}: \
+         the sampler was not given the new weights"
     )]
-    NotFinite {
-        /// Which number.
-        what: String,
-        /// Stage of the run.
-        stage: &'static str,
-        /// Step of the stage.
+    StaleRollouts {
+        /// The problem's index in its source.
+        problem_idx: u64,
+        /// The weights that sampled.
+        sampled: WeightsId,
+        /// The weights that are to be trained.
+        policy: WeightsId,
+    },
+    /// The judge cannot be started.
+    #[error("reward.judge: {0}")]
+    Judge(#[from] JudgeError),
+    /// More rewards failed than the experiment lets pass.
+    #[error(
+        "{n_failed} of {n_attempts} attempts have no reward ({reasons}), over reward.judge.max_failed_share = \
+         {max_failed_share}; the last reason was: {last}"
+    )]
+    RewardsFailed {
+        /// Attempts without a reward.
+        n_failed: usize,
+        /// Attempts.
+        n_attempts: usize,
+        /// How many for which reason.
+        reasons: String,
+        /// The greatest share that is let pass.
+        max_failed_share: f64,
+        /// The last failure in full.
+        last: String,
+    },
+    /// A step failed; what was known of it was kept.
+    #[error("{source}{}", told(kept, run))]
+    Step {
+        /// Why.
+        source: Box<TrainError>,
+        /// Files that were written about it.
+        kept: Vec<PathBuf>,
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// A file that is no record of a failure.
+    #[error("{path} is not the record of a failed step: {reason}")]
+    BadFailure {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A stop was asked for while something was under way that can be begun again.
+    #[error("stopped by signal {signal}")]
+    Stopped {
+        /// The signal's number.
+        signal: usize,
+    },
+    /// The experiment file that a run keeps.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The optimiser's state cannot be written or read.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
+    /// A checkpoint that does not fit the run's configuration.
+    #[error(
+        "the checkpoint {path} stands at stage {stage_idx}, step {step}, which config.toml does not have"
+    )]
+    Position {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Index of the stage.
+        stage_idx: usize,
+        /// Steps done in it.
         step: usize,
     },
+    /// No checkpoint to begin a replay from.
+    #[error(
+        "{run} has no whole checkpoint at or before {stage} step {step} to begin from; it has: {there}"
+    )]
+    NoCheckpoint {
+        /// The run.
+        run: PathBuf,
+        /// `rl` or `warm-start`.
+        stage: String,
+        /// The step.
+        step: usize,
+        /// The checkpoints there are.
+        there: String,
+    },
+    /// A rollout that was never made, or not kept.
+    #[error("{run} has no rollout of {what}; there are {there}")]
+    NoRollout {
+        /// The run.
+        run: PathBuf,
+        /// What was asked for.
+        what: String,
+        /// What there is.
+        there: String,
+    },
+}
+
+/// Where to look, and how to go on.
+fn told(kept: &[PathBuf], run: &Path) -> String {
+    let mut text = String::new();
+    for path in kept {
+        let what = if path.is_dir() {
+            "the run as it stood before the step is in"
+        } else if path.extension().is_some_and(|end| end == "json") {
+            "`longhand replay` shows it again from"
+        } else {
+            "the step's rollouts are in"
+        };
+        text.push_str(&format!("\n  {what} {}", path.display()));
+    }
+    format!(
+        "{text}\n  when the cause is gone: longhand train --resume {}",
+        run.display()
+    )
 }

@@ -7,9 +7,12 @@ use longhand_rollout::{
 };
 use longhand_run::wilson_interval;
 use longhand_tasks::Split;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{error::TrainError, workbench::Workbench};
+use crate::{
+    error::TrainError,
+    workbench::{RewardFailure, Workbench},
+};
 
 /// How to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +32,7 @@ pub struct EvalOptions {
 }
 
 /// Accuracy at one document length.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LengthScore {
     /// Document length asked for, in tokens.
     pub target_tokens: usize,
@@ -49,10 +52,16 @@ pub struct LengthScore {
     pub by_facts: Vec<FactScore>,
     /// Turns that hit their token cap.
     pub n_hit_cap: usize,
+    /// Answers in which the checker found nothing of its form.
+    #[serde(default)]
+    pub n_unparsed_answers: usize,
+    /// Documents left out of everything above because their reward failed.
+    #[serde(default)]
+    pub n_failed_rewards: usize,
 }
 
 /// Accuracy over the problems that need a number of facts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FactScore {
     /// Facts needed.
     pub n_facts: usize,
@@ -63,7 +72,7 @@ pub struct FactScore {
 }
 
 /// Accuracy by length, with the temperature it was measured at.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvalReport {
     /// 0 for greedy.
     pub temperature: f64,
@@ -83,13 +92,14 @@ impl EvalReport {
 /// Documents are held `options.batch` at a time, so memory does not grow with their number.
 ///
 /// # Errors
-/// When the source has too few problems, or one cannot be made or read.
+/// When the source has too few problems, or one cannot be made or read; when too many rewards fail; and
+/// whatever `on_progress` says, which is how a measurement is broken off.
 pub fn evaluate(
     policy: &Policy,
     bench: &Workbench,
     lengths: &[usize],
     options: &EvalOptions,
-    mut on_progress: impl FnMut(usize, usize, usize),
+    mut on_progress: impl FnMut(usize, usize, usize) -> Result<(), TrainError>,
 ) -> Result<EvalReport, TrainError> {
     let needed = options.n_documents;
     bench.check_available(options.split, needed)?;
@@ -122,21 +132,36 @@ pub fn evaluate(
                     ))
                 })
                 .collect::<Result<Vec<_>, TrainError>>()?;
-            for group in collect(&mut generator, &problems, &setup, &collect_options)? {
-                for trajectory in &group.trajectories {
-                    let outcome = bench.outcome(&group.problem, &trajectory.answer)?;
-                    tally.add(group.problem.n_facts, outcome);
-                    tally.tokens += group.problem.document.ids.len();
-                    tally.chunks += trajectory.turns.len() - 1;
-                    let hit_cap = trajectory
-                        .turns
-                        .iter()
-                        .filter(|turn| turn.stop_reason == StopReason::MaxTokens);
-                    tally.hit_cap += hit_cap.count();
-                }
+            let groups = collect(&mut generator, &problems, &setup, &collect_options)?;
+            let read: Vec<_> = groups
+                .iter()
+                .flat_map(|group| group.trajectories.iter().map(move |t| (group, t)))
+                .collect();
+            let answers: Vec<_> = read
+                .iter()
+                .map(|(group, trajectory)| (&*group.problem, &trajectory.answer[..]))
+                .collect();
+            for ((group, trajectory), verdict) in read.iter().zip(bench.verdicts(&answers)?) {
+                let outcome = match verdict.reward {
+                    Ok(outcome) => outcome,
+                    Err(failure) => {
+                        tally.failures.push(failure);
+                        continue;
+                    }
+                };
+                tally.unparsed += usize::from(!verdict.is_parsed);
+                tally.add(group.problem.n_facts, outcome);
+                tally.tokens += group.problem.document.ids.len();
+                tally.chunks += trajectory.turns.len() - 1;
+                let hit_cap = trajectory
+                    .turns
+                    .iter()
+                    .filter(|turn| turn.stop_reason == StopReason::MaxTokens);
+                tally.hit_cap += hit_cap.count();
             }
-            on_progress(target_tokens, end, needed);
+            on_progress(target_tokens, end, needed)?;
         }
+        bench.check_failures(needed, tally.failures.iter())?;
         scores.push(tally.score(target_tokens));
     }
     Ok(EvalReport {
@@ -151,6 +176,8 @@ struct Tally {
     tokens: usize,
     chunks: usize,
     hit_cap: usize,
+    unparsed: usize,
+    failures: Vec<RewardFailure>,
 }
 
 impl Tally {
@@ -183,6 +210,8 @@ impl Tally {
                 })
                 .collect(),
             n_hit_cap: self.hit_cap,
+            n_unparsed_answers: self.unparsed,
+            n_failed_rewards: self.failures.len(),
         }
     }
 }

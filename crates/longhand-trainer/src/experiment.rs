@@ -1,35 +1,67 @@
-//! A whole experiment: its stages, its folder, and what is said at the end.
+//! A whole experiment: begun, or gone on with, and what is said at the end.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::path::{Path, PathBuf};
 
-use longhand_config::{Experiment, PolicySource, Rl, Stage, WarmStart};
+use longhand_config::{Experiment, PolicySource, Stage};
 use longhand_policy::{Compute, Policy};
-use longhand_run::{Labels, LengthPoint, LengthSeries, MetricsWriter, RunDir, Series, Transcript};
+use longhand_run::{Damage, Lines, Restored, RunDir, Transcript};
 use longhand_tasks::Split;
-use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     compute::compute,
     error::TrainError,
-    evaluate::{EvalOptions, EvalReport, evaluate},
+    evaluate::EvalReport,
     from_scratch::from_scratch,
-    progress::Progress,
-    rl::Learner,
-    transcripts::transcripts,
-    warm_start::WarmStarter,
+    log::Log,
+    optimizer::Updater,
+    position::{Position, Stop},
+    session::Session,
     workbench::Workbench,
 };
 
 /// What the caller decides about a run.
 #[derive(Clone, Debug, Default)]
 pub struct TrainOptions {
-    /// The run's folder; none for the next free `runs/NAME-001`.
+    /// The run's folder; none for the next free `runs/NAME-001`. A resume has its folder already.
     pub out: Option<PathBuf>,
     /// Whether to show progress on standard error: a bar in a terminal, else a line now and then.
     pub progress: bool,
+    /// Asks the run to stop after the step under way, with a checkpoint.
+    pub stop: Stop,
+}
+
+/// How a run, or this process's part of it, ended.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// Everything is done.
+    Finished(Box<Outcome>),
+    /// There was nothing left to do.
+    NothingLeft {
+        /// The run's folder.
+        folder: PathBuf,
+        /// The last checkpoint.
+        checkpoint: PathBuf,
+    },
+    /// It was asked to stop, and can be resumed.
+    Stopped {
+        /// The signal that asked.
+        signal: usize,
+        /// The run's folder.
+        folder: PathBuf,
+        /// Where a resume will begin.
+        checkpoint: Option<PathBuf>,
+    },
+}
+
+impl Ended {
+    /// What a finished run has to tell.
+    pub fn outcome(self) -> Option<Outcome> {
+        match self {
+            Ended::Finished(outcome) => Some(*outcome),
+            Ended::NothingLeft { .. } | Ended::Stopped { .. } => None,
+        }
+    }
 }
 
 /// What a finished run has to tell.
@@ -65,8 +97,8 @@ pub fn open_policy(experiment: &Experiment, compute: &Compute) -> Result<Policy,
 /// # Errors
 /// What can go wrong is in [`TrainError`]; everything that can be refused is refused before the
 /// folder is made, and what had been finished stays there.
-pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome, TrainError> {
-    let mut policy = open_policy(experiment, &compute(experiment)?)?;
+pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Ended, TrainError> {
+    let policy = open_policy(experiment, &compute(experiment)?)?;
     let bench = Workbench::new(experiment, &policy)?;
     refuse_early(experiment, &bench)?;
     let folder = match &options.out {
@@ -75,49 +107,159 @@ pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Outcome,
     };
     let run = RunDir::create(&folder)?;
     run.write_config(&experiment.resolved_toml())?;
-    let mut session = Session {
-        experiment,
+    let begun = Begun {
+        policy,
+        bench,
+        lines: run.lines()?,
+        superseded: Vec::new(),
+    };
+    begun.begin(experiment, &run, options)
+}
+
+/// Goes on with a run from its last complete checkpoint, as if it had never been stopped; a run that was
+/// stopped before its first begins anew. `on_damage` is told of newer checkpoints that are damaged.
+///
+/// # Errors
+/// What [`train`] says; a run that another process works on; a checkpoint of another format, or of
+/// another configuration than the run's file has now.
+pub fn resume(
+    folder: &Path,
+    options: &TrainOptions,
+    mut on_damage: impl FnMut(&Damage),
+) -> Result<Ended, TrainError> {
+    let run = RunDir::open_to_write(folder)?;
+    let experiment = Experiment::load(&folder.join("config.toml"), &[])?;
+    let Some(restored) = run.newest_whole_checkpoint::<Position>()? else {
+        let policy = open_policy(&experiment, &compute(&experiment)?)?;
+        let bench = Workbench::new(&experiment, &policy)?;
+        refuse_early(&experiment, &bench)?;
+        let (lines, superseded) = run.resume_lines(0, 0)?;
+        let begun = Begun {
+            policy,
+            bench,
+            lines,
+            superseded,
+        };
+        return begun.begin(&experiment, &run, options);
+    };
+    restored.damaged.iter().for_each(&mut on_damage);
+    let Restored { path, state, .. } = restored;
+    let position = state.body;
+    position.check(&experiment, &path)?;
+    if position.finished {
+        return Ok(Ended::NothingLeft {
+            folder: folder.to_owned(),
+            checkpoint: path,
+        });
+    }
+    let taken_up = TakenUp::load(&experiment, &run, &path, &position)?;
+    let bench = Workbench::new(&experiment, &taken_up.policy)?;
+    if let Some(best) = &position.best {
+        // The pointer may not have been written any more, or already point further.
+        run.set_best(&best.name)?;
+    }
+    let (lines, superseded) = run.resume_lines(state.metrics_bytes, state.timings_bytes)?;
+    let TakenUp { policy, restored } = taken_up;
+    let session = Session {
+        last_rl: last_record(&run, |line| line["stage"] == "rl")?,
+        last_accuracy: last_record(&run, |line| {
+            line["stage"] == "eval" && line["temperature"] == 0.0
+        })?
+        .and_then(|line| line["lengths"][0]["accuracy"].as_f64()),
+        log: Log::new(&run, &experiment.resolved_toml(), lines, superseded)?,
+        experiment: &experiment,
         bench: &bench,
-        metrics: run.metrics_writer()?,
         run: &run,
         options,
-        rl_steps: 0,
-        next_problem: 0,
-        rewards: Vec::new(),
-        evals: Vec::new(),
+        position,
+        restored,
     };
+    session.run(policy)
+}
 
-    let mut before = None;
-    let mut transcript = None;
-    for (stage_idx, stage) in experiment.stages.iter().enumerate() {
-        match stage {
-            Stage::WarmStart(warm_start) => {
-                session.warm_start(&mut policy, warm_start, stage_idx)?
-            }
-            Stage::Rl(rl) => {
-                if before.is_none() {
-                    before = Some(session.measure(&policy, "before", stage_idx)?);
-                }
-                transcript = session.reinforce(&mut policy, rl, stage_idx)?;
-            }
-        }
+/// What a run begins with.
+struct Begun {
+    policy: Policy,
+    bench: Workbench,
+    lines: Lines,
+    superseded: Vec<Value>,
+}
+
+impl Begun {
+    fn begin(
+        self,
+        experiment: &Experiment,
+        run: &RunDir,
+        options: &TrainOptions,
+    ) -> Result<Ended, TrainError> {
+        let config = experiment.resolved_toml();
+        let mut session = Session {
+            experiment,
+            bench: &self.bench,
+            run,
+            options,
+            log: Log::new(run, &config, self.lines, self.superseded)?,
+            position: Position::default(),
+            restored: None,
+            last_rl: None,
+            last_accuracy: None,
+        };
+        // The first checkpoint: whatever becomes of the policy's own folder, the run can begin again.
+        session.checkpoint(&self.policy, None)?;
+        session.run(self.policy)
     }
-    let after = session.measure(&policy, "after", experiment.stages.len())?;
-    let before = match before {
-        Some(before) => before,
-        None => after.clone(),
-    };
-    session.plot(&before, &after)?;
-    let checkpoint = session.checkpoint("final", &policy)?;
-    let sampled = before.sampled.zip(after.sampled);
-    Ok(Outcome {
-        folder,
-        checkpoint,
-        before: before.greedy,
-        after: after.greedy,
-        sampled,
-        transcript,
-    })
+}
+
+/// A policy as a checkpoint has it, with what its stage needs to go on.
+pub(crate) struct TakenUp {
+    pub(crate) policy: Policy,
+    /// Within a stage, its optimiser and, where its objective needs one, its reference.
+    pub(crate) restored: Option<(Updater, Option<Policy>)>,
+}
+
+impl TakenUp {
+    pub(crate) fn load(
+        experiment: &Experiment,
+        run: &RunDir,
+        path: &Path,
+        position: &Position,
+    ) -> Result<Self, TrainError> {
+        let compute = compute(experiment)?;
+        let policy = Policy::load(path, &compute)?.with_version(position.policy_version);
+        let stage = experiment.stages.get(position.stage_idx);
+        let restored = match stage {
+            Some(stage) if 0 < position.steps_done => {
+                let (optimizer, n_updates, needs_reference) = match stage {
+                    Stage::WarmStart(settings) => (&settings.optimizer, settings.steps, false),
+                    Stage::Rl(settings) => {
+                        let objective = &settings.objective.objective;
+                        let needs_reference = objective.needs_reference();
+                        (&settings.optimizer, settings.n_updates(), needs_reference)
+                    }
+                };
+                let done = position.updates_done;
+                let updater = Updater::load(optimizer, n_updates, done, &policy, path)?;
+                let reference = if needs_reference {
+                    let name = Position::name_of_start(position.stage_idx);
+                    let start = run.load_checkpoint::<Position>(&name)?;
+                    let folder = run.path().join("checkpoints").join(&name);
+                    let reference = Policy::load(&folder, &compute)?;
+                    Some(reference.with_version(start.body.policy_version))
+                } else {
+                    None
+                };
+                Some((updater, reference))
+            }
+            _ => None,
+        };
+        Ok(Self { policy, restored })
+    }
+}
+
+/// The last line of the metrics for which `is_it` holds.
+fn last_record(run: &RunDir, is_it: impl Fn(&Value) -> bool) -> Result<Option<Value>, TrainError> {
+    let (lines, _torn) = run.read_metrics_so_far()?;
+    Ok(lines.into_iter().rev().find(is_it))
 }
 
 /// Refuses now what a later stage would stumble over: one problem of each length is made, and a reader
@@ -162,244 +304,4 @@ fn refuse_early(experiment: &Experiment, bench: &Workbench) -> Result<(), TrainE
             .reader(&*bench.problem(split, seed, 0, length)?)?;
     }
     Ok(())
-}
-
-/// Greedy accuracy by length and, when asked for, sampled accuracy.
-#[derive(Clone, Debug)]
-struct Measured {
-    greedy: EvalReport,
-    sampled: Option<EvalReport>,
-}
-
-/// One line of `metrics.jsonl` for a measurement.
-#[derive(Serialize)]
-struct EvalLine<'a> {
-    /// Always `eval`.
-    stage: &'static str,
-    /// `warm-start`, `before`, `during` or `after`.
-    label: &'a str,
-    /// Index of the stage it was taken in, or before; the number of stages at the end.
-    stage_idx: usize,
-    /// RL steps taken before it, over all stages.
-    step: usize,
-    seconds: f64,
-    #[serde(flatten)]
-    report: &'a EvalReport,
-}
-
-/// What the stages of one run share.
-struct Session<'a> {
-    experiment: &'a Experiment,
-    bench: &'a Workbench,
-    metrics: MetricsWriter,
-    run: &'a RunDir,
-    options: &'a TrainOptions,
-    /// RL steps taken over all stages: steps, streams and files of a run are numbered through.
-    rl_steps: usize,
-    /// The training problem that the next RL stage begins with.
-    next_problem: u64,
-    /// Mean outcome by RL step.
-    rewards: Vec<(f64, f64)>,
-    /// Held-out greedy accuracy at the first length, by RL step.
-    evals: Vec<(f64, f64)>,
-}
-
-impl Session<'_> {
-    fn warm_start(
-        &mut self,
-        policy: &mut Policy,
-        settings: &WarmStart,
-        stage_idx: usize,
-    ) -> Result<(), TrainError> {
-        let mut starter =
-            WarmStarter::new(settings, self.bench, self.experiment.seed, stage_idx as u32);
-        let progress = Progress::new(self.options.progress, "warm-start", settings.steps);
-        for step in 0..settings.steps {
-            let report = starter.step(policy, step)?;
-            self.metrics.append(&report)?;
-            progress.warm_start(&report);
-            if let Some(stop) = settings.stop
-                && (step + 1).is_multiple_of(stop.check_every)
-            {
-                let start = Instant::now();
-                let report = self.evaluate(policy, 1.0, &self.experiment.eval.lengths[..1])?;
-                self.append_eval("warm-start", stage_idx, &report, start)?;
-                progress.say(&format!(
-                    "step {}: sampled accuracy {:.3}",
-                    step + 1,
-                    report.at_first_length()
-                ));
-                if stop.at <= report.at_first_length() {
-                    break;
-                }
-            }
-        }
-        progress.finish();
-        self.checkpoint(&format!("stage-{stage_idx}"), policy)?;
-        Ok(())
-    }
-
-    /// Returns an attempt of the last step.
-    fn reinforce(
-        &mut self,
-        policy: &mut Policy,
-        settings: &Rl,
-        stage_idx: usize,
-    ) -> Result<Option<Transcript>, TrainError> {
-        let experiment = self.experiment;
-        let train_tokens = experiment.data.train_tokens;
-        let mut learner = Learner::new(settings, self.bench, policy, experiment.seed, train_tokens)
-            .from_problem(self.next_problem);
-        let progress = Progress::new(self.options.progress, "rl", settings.steps);
-        let mut last = None;
-        for step_idx in 0..settings.steps {
-            let step = self.rl_steps;
-            let output = learner.step(policy, step)?;
-            self.metrics.append(&output.report)?;
-            progress.rl(step_idx, &output.report);
-            let tokenizer = policy.tokenizer();
-            let records = transcripts("rl", step, &output.scored, &output.credited, tokenizer)?;
-            self.run.write_transcripts("rl", step as u64, &records)?;
-            // One that solved its problem tells more; the first one where none did.
-            let solved = records.iter().position(|record| 1.0 <= record.outcome);
-            last = records.into_iter().nth(solved.unwrap_or(0));
-
-            self.rl_steps += 1;
-            let n_steps = self.rl_steps;
-            self.rewards.push((n_steps as f64, output.report.reward));
-            let is_due =
-                |every: Option<usize>| every.is_some_and(|every| n_steps.is_multiple_of(every));
-            if is_due(experiment.eval.every) && step_idx + 1 < settings.steps {
-                let start = Instant::now();
-                let report = self.evaluate(policy, 0.0, &experiment.eval.lengths[..1])?;
-                self.append_eval("during", stage_idx, &report, start)?;
-                self.evals.push((n_steps as f64, report.at_first_length()));
-            }
-            if is_due(experiment.checkpoint.every) {
-                self.checkpoint(&format!("rl-{n_steps:06}"), policy)?;
-                self.run.prune("rl-", experiment.checkpoint.keep_last)?;
-            }
-        }
-        self.next_problem = learner.next_problem();
-        progress.finish();
-        self.checkpoint(&format!("stage-{stage_idx}"), policy)?;
-        self.plot_learning_curve()?;
-        Ok(last)
-    }
-
-    fn plot_learning_curve(&self) -> Result<(), TrainError> {
-        let mut series = vec![Series {
-            name: "reward of training rollouts".into(),
-            points: self.rewards.clone(),
-        }];
-        if !self.evals.is_empty() {
-            series.push(Series {
-                name: "held-out accuracy, greedy".into(),
-                points: self.evals.clone(),
-            });
-        }
-        let labels = Labels {
-            title: &self.experiment.name,
-            x: "step",
-            y: "reward or accuracy",
-        };
-        self.run
-            .plot_learning_curve("learning-curve", &labels, &series)?;
-        Ok(())
-    }
-
-    fn measure(
-        &mut self,
-        policy: &Policy,
-        label: &str,
-        stage_idx: usize,
-    ) -> Result<Measured, TrainError> {
-        let eval = &self.experiment.eval;
-        let start = Instant::now();
-        let greedy = self.evaluate(policy, 0.0, &eval.lengths)?;
-        self.append_eval(label, stage_idx, &greedy, start)?;
-        let sampled = match eval.sampled_temperature {
-            None => None,
-            Some(temperature) => {
-                let start = Instant::now();
-                let sampled = self.evaluate(policy, temperature, &eval.lengths[..1])?;
-                self.append_eval(label, stage_idx, &sampled, start)?;
-                Some(sampled)
-            }
-        };
-        Ok(Measured { greedy, sampled })
-    }
-
-    fn evaluate(
-        &self,
-        policy: &Policy,
-        temperature: f64,
-        lengths: &[usize],
-    ) -> Result<EvalReport, TrainError> {
-        let eval = &self.experiment.eval;
-        let options = EvalOptions {
-            n_documents: eval.n_documents,
-            seed: eval.seed,
-            temperature,
-            batch: eval.batch,
-            split: Split::Test,
-            chunks: self.experiment.reader.evaluation_chunks(),
-        };
-        let progress = Progress::new(
-            self.options.progress,
-            "measure",
-            eval.n_documents * lengths.len(),
-        );
-        let report = evaluate(policy, self.bench, lengths, &options, |_length, done, n| {
-            progress.documents(done, n)
-        })?;
-        progress.finish();
-        Ok(report)
-    }
-
-    fn append_eval(
-        &mut self,
-        label: &str,
-        stage_idx: usize,
-        report: &EvalReport,
-        start: Instant,
-    ) -> Result<(), TrainError> {
-        self.metrics.append(&EvalLine {
-            stage: "eval",
-            label,
-            stage_idx,
-            step: self.rl_steps,
-            seconds: start.elapsed().as_secs_f64(),
-            report,
-        })?;
-        Ok(())
-    }
-
-    fn checkpoint(&self, name: &str, policy: &Policy) -> Result<PathBuf, TrainError> {
-        Ok(self
-            .run
-            .save_checkpoint(name, |folder| policy.save(folder))?)
-    }
-
-    fn plot(&self, before: &Measured, after: &Measured) -> Result<(), TrainError> {
-        let series = |name: &str, report: &EvalReport| LengthSeries {
-            name: name.into(),
-            points: report
-                .lengths
-                .iter()
-                .map(|score| LengthPoint {
-                    length: score.mean_tokens.round().max(1.0) as usize,
-                    accuracy: score.accuracy,
-                    low: score.low,
-                    high: score.high,
-                })
-                .collect(),
-        };
-        let lines = [
-            series("before RL", &before.greedy),
-            series("after RL", &after.greedy),
-        ];
-        self.run.plot_by_length("accuracy-by-length", &lines)?;
-        Ok(())
-    }
 }

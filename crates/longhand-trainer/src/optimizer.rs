@@ -1,7 +1,14 @@
 //! AdamW with a global-norm clip and a schedule.
 
+use std::path::Path;
+
 use longhand_config::Optimizer;
-use longhand_policy::{AdamW, AdamWSettings, Pass, PassBuffers, Policy};
+use longhand_policy::{AdamW, AdamWSettings, OptimizerError, Pass, PassBuffers, Policy};
+
+use crate::{
+    error::TrainError,
+    not_finite::{Moment, NotFinite},
+};
 
 /// Applies gradients to a policy.
 #[derive(Debug)]
@@ -24,18 +31,45 @@ pub struct Update {
 impl Updater {
     /// An optimiser for a stage of `n_updates` updates, which the schedule is stretched over.
     pub fn new(settings: &Optimizer, n_updates: usize) -> Self {
-        let adamw = AdamW::new(AdamWSettings {
-            beta1: settings.beta1,
-            beta2: settings.beta2,
-            eps: settings.eps,
-            weight_decay: settings.weight_decay,
-        });
         Self {
-            adamw,
+            adamw: AdamW::new(adamw_settings(settings)),
             settings: *settings,
             n_updates,
             done: 0,
         }
+    }
+
+    /// The optimiser of a stage that has done `done` of its `n_updates` updates, as it was saved beside
+    /// the policy.
+    ///
+    /// # Errors
+    /// When its file cannot be read or belongs to another policy.
+    pub fn load(
+        settings: &Optimizer,
+        n_updates: usize,
+        done: usize,
+        policy: &Policy,
+        folder: &Path,
+    ) -> Result<Self, OptimizerError> {
+        Ok(Self {
+            adamw: AdamW::load(adamw_settings(settings), policy, folder)?,
+            settings: *settings,
+            n_updates,
+            done,
+        })
+    }
+
+    /// Writes the optimiser's state into a folder, beside the policy it belongs to.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, policy: &Policy, folder: &Path) -> Result<(), OptimizerError> {
+        self.adamw.save(policy, folder)
+    }
+
+    /// Updates of the schedule that are done.
+    pub fn n_done(&self) -> usize {
+        self.done
     }
 
     /// Buffers for the next pass, as the last one left them.
@@ -62,5 +96,43 @@ impl Updater {
         self.done += 1;
         let grad_norm = self.adamw.update(policy, lr, self.settings.max_grad_norm);
         Update { lr, grad_norm }
+    }
+
+    /// [`Updater::update`], and a look at what it moved by and what it made of the policy.
+    ///
+    /// # Errors
+    /// [`TrainError::NotFinite`] when a number of the gradient or, after the update, a weight is NaN or
+    /// infinite, with its tensor.
+    pub(crate) fn checked_update(
+        &mut self,
+        policy: &mut Policy,
+        at: Moment,
+    ) -> Result<Update, TrainError> {
+        let update = self.update(policy);
+        if !update.grad_norm.is_finite() {
+            let what = "the gradient of";
+            let found = match self.adamw.first_not_finite(policy) {
+                Some(broken) => NotFinite::of_tensor(what, broken, at),
+                // Every number is finite, but their squares are too large to add.
+                None => NotFinite::new("the gradient's norm", update.grad_norm, at),
+            };
+            return Err(TrainError::NotFinite(Box::new(found)));
+        }
+        match policy.first_not_finite() {
+            None => Ok(update),
+            Some(broken) => {
+                let found = NotFinite::of_tensor("after the update, the weight", broken, at);
+                Err(TrainError::NotFinite(Box::new(found)))
+            }
+        }
+    }
+}
+
+fn adamw_settings(settings: &Optimizer) -> AdamWSettings {
+    AdamWSettings {
+        beta1: settings.beta1,
+        beta2: settings.beta2,
+        eps: settings.eps,
+        weight_decay: settings.weight_decay,
     }
 }

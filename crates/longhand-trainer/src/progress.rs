@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{report::StepReport, warm_start::WarmStartReport};
+use crate::{report::StepReport, timing::Timing, warm_start::WarmStartReport};
 
 /// A bar on standard error; where that is no terminal, a line now and then; nothing at all when
 /// progress is off.
@@ -46,8 +46,8 @@ impl Progress {
     }
 
     /// After step `step_idx` of the stage, from 0.
-    pub(crate) fn rl(&self, step_idx: usize, report: &StepReport) {
-        self.step(step_idx, rl_line(report));
+    pub(crate) fn rl(&self, step_idx: usize, report: &StepReport, timing: &Timing) {
+        self.step(step_idx, rl_line(report, timing));
     }
 
     pub(crate) fn warm_start(&self, report: &WarmStartReport) {
@@ -89,18 +89,30 @@ impl Progress {
 }
 
 /// Reward, share of live groups, KL, entropy and gradient norm; then where the time goes.
-pub(crate) fn rl_line(report: &StepReport) -> String {
+pub(crate) fn rl_line(report: &StepReport, timing: &Timing) -> String {
     let kl = report.ref_kl.unwrap_or(report.approx_kl);
-    let tokens_per_second = report.n_sampled as f64 / report.seconds.max(1e-9);
-    format!(
+    let tokens_per_second = report.n_sampled as f64 / timing.seconds.max(1e-9);
+    let phases = timing.phases.unwrap_or_default();
+    let mut line = format!(
         "reward {:.3}  live {:.0}%  kl {:.1e}  entropy {:.3}  grad {:.2}  | generate {:.2} s, score {:.2} s, train {:.2} s, {tokens_per_second:.0} tokens/s",
         report.reward,
         report.live_groups * 100.0,
         kl,
         report.entropy,
         report.grad_norm,
-        report.seconds_generate,
-        report.seconds_score,
-        report.seconds_train,
-    )
+        phases.seconds_generate,
+        phases.seconds_score,
+        phases.seconds_train,
+    );
+    // What went wrong is said wherever it happens, and nothing is said where it does not.
+    for (n, what) in [
+        (report.n_masked_attempts, "attempts without a reward"),
+        (report.n_window_full, "turns cut by the window"),
+        (report.n_truncated_documents, "documents cut"),
+    ] {
+        if n != 0 {
+            line.push_str(&format!("  ! {n} {what}"));
+        }
+    }
+    line
 }

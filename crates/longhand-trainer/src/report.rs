@@ -1,23 +1,13 @@
 //! What one RL step reports: one JSON line, every number defined here.
 
 use longhand_objective::Metrics;
-use longhand_rollout::{StopReason, TurnKind};
+use longhand_rollout::{StopReason, TurnKind, WeightsId};
 use serde::Serialize;
 
 use crate::{
     credit::{Credited, ScoredGroup, TurnCredit},
-    memory_use::resident_bytes,
     optimizer::Update,
 };
-
-/// Seconds of a step by phase.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Seconds {
-    pub(crate) generate: f64,
-    pub(crate) score: f64,
-    pub(crate) train: f64,
-    pub(crate) step: f64,
-}
 
 /// What generation did, groups that were left out included.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,8 +16,16 @@ pub(crate) struct Collection {
     pub(crate) n_live: usize,
     pub(crate) n_trained_groups: usize,
     pub(crate) n_sampled: usize,
+    pub(crate) n_dropped_equal_groups: usize,
+    pub(crate) n_dropped_error_groups: usize,
+    pub(crate) n_surplus_groups: usize,
     outcome_sum: f64,
-    n_attempts: usize,
+    n_scored: usize,
+    pub(crate) n_attempts: usize,
+    n_unparsed: usize,
+    n_judge_timeouts: usize,
+    n_judge_bad_replies: usize,
+    n_judge_failures: usize,
 }
 
 impl Collection {
@@ -35,13 +33,19 @@ impl Collection {
         self.n_groups += scored.len();
         for scored in scored {
             self.outcome_sum += scored.outcomes.iter().sum::<f64>();
-            self.n_attempts += scored.outcomes.len();
-            self.n_sampled += scored
-                .group
-                .trajectories
-                .iter()
-                .map(|t| t.n_sampled())
-                .sum::<usize>();
+            self.n_scored += scored.outcomes.len();
+            self.n_attempts += scored.outcomes.len() + scored.failed.len();
+            self.n_unparsed += scored.parsed.iter().filter(|parsed| !**parsed).count();
+            let failed = scored.failed.iter().map(|failed| &failed.trajectory);
+            let trajectories = scored.group.trajectories.iter().chain(failed);
+            self.n_sampled += trajectories.map(|t| t.n_sampled()).sum::<usize>();
+            for failed in &scored.failed {
+                match failed.failure.reason {
+                    "judge-timeout" => self.n_judge_timeouts += 1,
+                    "judge-bad-reply" => self.n_judge_bad_replies += 1,
+                    _ => self.n_judge_failures += 1,
+                }
+            }
         }
     }
 }
@@ -65,7 +69,13 @@ pub struct StepReport {
     pub stage: &'static str,
     /// From 0, counted over all RL stages of the run.
     pub step: usize,
-    /// Mean outcome over every attempt that was generated, groups that were left out included.
+    /// Optimiser updates that the policy had seen when it sampled the step's rollouts.
+    pub policy_version: u64,
+    /// Digest of the weights that sampled them; absent where they lie on a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights_digest: Option<String>,
+    /// Mean outcome over every attempt that was generated and has a reward, groups that were left out
+    /// included.
     pub reward: f64,
     /// Share of generated groups whose rewards (TAMTRL: turn rewards) are not all equal.
     pub live_groups: f64,
@@ -73,6 +83,24 @@ pub struct StepReport {
     pub n_groups: usize,
     /// Groups trained on.
     pub n_trained_groups: usize,
+    /// Groups left out by dynamic sampling because all their rewards were equal.
+    pub n_dropped_equal_groups: usize,
+    /// Groups left out because none of their attempts has a reward.
+    pub n_dropped_error_groups: usize,
+    /// Groups left out because the step had enough.
+    pub n_surplus_groups: usize,
+    /// Attempts generated.
+    pub n_attempts: usize,
+    /// Attempts left out of their groups because their reward failed; never counted as 0.
+    pub n_masked_attempts: usize,
+    /// Of these, how many because the judge did not answer in time.
+    pub n_judge_timeouts: usize,
+    /// Of these, how many because the judge answered with something that is no reward.
+    pub n_judge_bad_replies: usize,
+    /// Of these, how many because the judge gave an error, ended or could not be started.
+    pub n_judge_failures: usize,
+    /// Answers in which the checker found nothing of its form (no box, no number); they score 0.
+    pub n_unparsed_answers: usize,
     /// Mean over trained tokens of `(ratio − 1) − ln ratio`: the k3 estimate of KL(old ‖ current), last update.
     pub approx_kl: f64,
     /// Mean k3 estimate of KL(current ‖ reference); absent without a reference.
@@ -136,17 +164,6 @@ pub struct StepReport {
     pub n_run_tokens: usize,
     /// Tokens that would have been run without sharing.
     pub n_unshared_tokens: usize,
-    /// Seconds of generation.
-    pub seconds_generate: f64,
-    /// Seconds of scoring: outcomes and teacher.
-    pub seconds_score: f64,
-    /// Seconds of gradients and updates.
-    pub seconds_train: f64,
-    /// Seconds of the whole step.
-    pub seconds: f64,
-    /// Resident memory after the step, where the system tells it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resident_bytes: Option<u64>,
 }
 
 impl StepReport {
@@ -156,7 +173,7 @@ impl StepReport {
         credited: &Credited,
         collection: &Collection,
         updates: &[UpdateReport],
-        seconds: Seconds,
+        weights: WeightsId,
     ) -> Self {
         let trajectories = || scored.iter().flat_map(|scored| &scored.group.trajectories);
         let turns = || trajectories().flat_map(|trajectory| &trajectory.turns);
@@ -178,10 +195,21 @@ impl StepReport {
         Self {
             stage: "rl",
             step,
-            reward: ratio(collection.outcome_sum, collection.n_attempts),
+            policy_version: weights.version,
+            weights_digest: weights.digest_hex(),
+            reward: ratio(collection.outcome_sum, collection.n_scored),
             live_groups: ratio(collection.n_live as f64, collection.n_groups),
             n_groups: collection.n_groups,
             n_trained_groups: collection.n_trained_groups,
+            n_dropped_equal_groups: collection.n_dropped_equal_groups,
+            n_dropped_error_groups: collection.n_dropped_error_groups,
+            n_surplus_groups: collection.n_surplus_groups,
+            n_attempts: collection.n_attempts,
+            n_masked_attempts: collection.n_attempts - collection.n_scored,
+            n_judge_timeouts: collection.n_judge_timeouts,
+            n_judge_bad_replies: collection.n_judge_bad_replies,
+            n_judge_failures: collection.n_judge_failures,
+            n_unparsed_answers: collection.n_unparsed,
             approx_kl: metrics().next_back().map_or(0.0, Metrics::approx_kl),
             ref_kl: metrics().next_back().and_then(Metrics::ref_kl),
             entropy: mean(
@@ -218,11 +246,6 @@ impl StepReport {
             n_sampled: collection.n_sampled,
             n_run_tokens: updates.iter().map(|update| update.n_run_tokens).sum(),
             n_unshared_tokens: updates.iter().map(|update| update.n_unshared_tokens).sum(),
-            seconds_generate: seconds.generate,
-            seconds_score: seconds.score,
-            seconds_train: seconds.train,
-            seconds: seconds.step,
-            resident_bytes: resident_bytes(),
         }
     }
 }

@@ -12,18 +12,21 @@ use longhand_config::{Credit, Rl};
 use longhand_objective::{Metrics, TokenBatch};
 use longhand_policy::Policy;
 use longhand_rollout::{
-    CollectOptions, EncodedProblem, Generate, Group, Purpose, Sampling, StreamBase, collect,
-    micro_batches,
+    CollectOptions, EncodedProblem, Generate, Group, Purpose, RolloutError, Sampling, StreamBase,
+    collect, collect_attempt, micro_batches,
 };
+use longhand_run::TranscriptDropped;
 use longhand_tasks::Split;
 use std::sync::Arc;
 
 use crate::{
     batch::{Batch, Row, pack},
-    credit::{Credited, ScoredGroup, credit_turns, is_live_group, score_groups},
+    credit::{Credited, ScoredGroup, credit_turns, is_live_group, judge_answers, score_by_teacher},
     error::TrainError,
+    not_finite::{Moment, NotFinite, TokenPlace},
     optimizer::Updater,
-    report::{Collection, Seconds, StepReport, UpdateReport},
+    report::{Collection, StepReport, UpdateReport},
+    timing::{Phases, Timing},
     workbench::Workbench,
 };
 
@@ -36,6 +39,8 @@ pub struct Learner<'a> {
     seed: u64,
     train_tokens: usize,
     next_problem: u64,
+    /// What a step that failed had collected.
+    of_failed_step: Option<Rollouts>,
 }
 
 /// What a step leaves behind besides its report: the rollouts, for the transcripts.
@@ -43,10 +48,23 @@ pub struct Learner<'a> {
 pub struct StepOutput {
     /// What is written to the metrics.
     pub report: StepReport,
+    /// What is written to the timings.
+    pub timing: Timing,
     /// The groups that were trained on.
     pub scored: Vec<ScoredGroup>,
     /// Their credits.
     pub credited: Credited,
+    /// The groups that were generated and left out, and why.
+    pub left_out: Vec<(ScoredGroup, TranscriptDropped)>,
+}
+
+/// The groups that a step generated.
+#[derive(Debug, Default)]
+pub struct Rollouts {
+    /// To be trained on.
+    pub kept: Vec<ScoredGroup>,
+    /// Left out, and why.
+    pub left_out: Vec<(ScoredGroup, TranscriptDropped)>,
 }
 
 impl<'a> Learner<'a> {
@@ -71,6 +89,7 @@ impl<'a> Learner<'a> {
             seed,
             train_tokens,
             next_problem: 0,
+            of_failed_step: None,
         }
     }
 
@@ -83,6 +102,27 @@ impl<'a> Learner<'a> {
         }
     }
 
+    /// The same learner, going on within a stage: with the optimiser as earlier steps left it, and the
+    /// policy of the stage's start as the reference, where the objective needs one.
+    #[must_use]
+    pub fn going_on(self, updater: Updater, reference: Option<Policy>) -> Self {
+        Self {
+            updater,
+            reference,
+            ..self
+        }
+    }
+
+    /// The optimiser.
+    pub fn updater(&self) -> &Updater {
+        &self.updater
+    }
+
+    /// What the last step had collected, if it failed behind its rollouts.
+    pub fn take_rollouts_of_failed_step(&mut self) -> Option<Rollouts> {
+        self.of_failed_step.take()
+    }
+
     /// The problem that the next step begins with.
     pub fn next_problem(&self) -> u64 {
         self.next_problem
@@ -93,24 +133,67 @@ impl<'a> Learner<'a> {
     /// `step` names the random streams, so no two steps of a run may have the same.
     ///
     /// # Errors
-    /// When problems cannot be made or read, or a loss or gradient stops being finite.
+    /// When problems cannot be made or read, too many rewards fail, or a number stops being finite. Then
+    /// [`Learner::take_rollouts_of_failed_step`] has what was collected.
     ///
     /// # Panics
     /// When the stage's updates are all done: its schedule says no learning rate for more.
     pub fn step(&mut self, policy: &mut Policy, step: usize) -> Result<StepOutput, TrainError> {
         let start = Instant::now();
-        let mut seconds = Seconds::default();
-        let (scored, collection) = self.collect_scored(policy, step, &mut seconds)?;
+        let at = Moment {
+            stage: "rl",
+            step,
+            policy_version: policy.weights_id().version,
+        };
+        let weights = policy.weights_id();
+        let mut phases = Phases::default();
+        let mut rollouts = Rollouts::default();
+        let done = self
+            .collect_scored(policy, at, &mut phases, &mut rollouts)
+            .and_then(|collection| {
+                let train_start = Instant::now();
+                let trained = self.train(policy, &rollouts.kept, at)?;
+                phases.seconds_train = train_start.elapsed().as_secs_f64();
+                Ok((collection, trained))
+            });
+        let (collection, (credited, updates)) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                self.of_failed_step = Some(rollouts);
+                return Err(error);
+            }
+        };
+        let Rollouts { kept, left_out } = rollouts;
+        let report = StepReport::new(step, &kept, &credited, &collection, &updates, weights);
+        let mut timing = Timing::now("rl", step, start.elapsed().as_secs_f64());
+        timing.phases = Some(phases);
+        Ok(StepOutput {
+            report,
+            timing,
+            scored: kept,
+            credited,
+            left_out,
+        })
+    }
+
+    /// From scored groups to a moved policy: credits, and an update for each mini-batch.
+    fn train(
+        &mut self,
+        policy: &mut Policy,
+        scored: &[ScoredGroup],
+        at: Moment,
+    ) -> Result<(Credited, Vec<UpdateReport>), TrainError> {
+        for group in scored.iter().map(|scored| &scored.group) {
+            check_fresh(group, policy)?;
+        }
         let credited = credit_turns(
-            &scored,
+            scored,
             &self.settings.credit,
             self.settings.skip_equal_outcomes,
         );
-
-        let train_start = Instant::now();
         let skip_zero = self.reference.is_none();
         let batches: Vec<(&[ScoredGroup], Batch<'_>)> =
-            mini_batches(&scored, &credited, self.settings.mini_batches)
+            mini_batches(scored, &credited, self.settings.mini_batches)
                 .into_iter()
                 .map(|(scored, credited)| {
                     let batch = pack(scored, &credited, &self.settings.objective, skip_zero);
@@ -123,27 +206,22 @@ impl<'a> Learner<'a> {
             .collect::<Result<Vec<Anchor>, TrainError>>()?;
         let mut updates = Vec::new();
         for ((scored, batch), anchor) in batches.iter().zip(&anchors) {
-            updates.push(self.update(policy, scored, batch, anchor, step)?);
+            updates.push(self.update(policy, scored, batch, anchor, at)?);
         }
-        seconds.train = train_start.elapsed().as_secs_f64();
-        seconds.step = start.elapsed().as_secs_f64();
-        let report = StepReport::new(step, &scored, &credited, &collection, &updates, seconds);
-        Ok(StepOutput {
-            report,
-            scored,
-            credited,
-        })
+        Ok((credited, updates))
     }
 
     /// Groups for one step. With dynamic sampling, groups that teach nothing are replaced by fresh ones,
     /// at most `max_generation_batches` times and without asking a problem twice; what was left out is
-    /// counted, and a step that is still short trains on what it has.
+    /// counted, and a step that is still short trains on what it has. Groups in which every reward failed
+    /// teach nothing either way.
     fn collect_scored(
         &mut self,
         policy: &Policy,
-        step: usize,
-        seconds: &mut Seconds,
-    ) -> Result<(Vec<ScoredGroup>, Collection), TrainError> {
+        at: Moment,
+        phases: &mut Phases,
+        rollouts: &mut Rollouts,
+    ) -> Result<Collection, TrainError> {
         let wanted = self.settings.problems_per_step;
         let batches = self
             .settings
@@ -155,45 +233,125 @@ impl<'a> Learner<'a> {
             None => batches,
         };
         let mut collection = Collection::default();
-        let mut kept: Vec<ScoredGroup> = Vec::new();
         for _batch in 0..batches {
             let problems = self.problems(wanted)?;
             let generate_start = Instant::now();
-            let groups = self.collect(&mut policy.generator(), &problems, step)?;
-            seconds.generate += generate_start.elapsed().as_secs_f64();
+            let groups = self.collect(&mut policy.generator(), &problems, at)?;
+            phases.seconds_generate += generate_start.elapsed().as_secs_f64();
 
             let score_start = Instant::now();
-            let Rl {
-                credit,
-                overlong,
-                micro_batch_tokens,
-                ..
-            } = self.settings;
-            let scored = score_groups(
-                groups,
-                self.bench,
-                policy,
-                credit,
-                *overlong,
-                *micro_batch_tokens,
-            )?;
-            seconds.score += score_start.elapsed().as_secs_f64();
+            let scored = self.score(groups, policy, at)?;
+            phases.seconds_score += score_start.elapsed().as_secs_f64();
 
             collection.add(&scored);
             for group in scored {
-                let is_live = is_live_group(&group, credit);
-                collection.n_live += usize::from(is_live);
-                if self.settings.dynamic_sampling.is_none() || is_live {
-                    kept.push(group);
+                let dropped = self.left_out_for(&group, rollouts.kept.len(), &mut collection);
+                match dropped {
+                    Some(dropped) => rollouts.left_out.push((group, dropped)),
+                    None => rollouts.kept.push(group),
                 }
             }
-            if wanted <= kept.len() {
+            let of_step = || {
+                let left_out = rollouts.left_out.iter().map(|(group, _)| group);
+                rollouts.kept.iter().chain(left_out)
+            };
+            let failures = of_step().flat_map(|group| &group.failed);
+            let failures = failures.map(|failed| &failed.failure);
+            self.bench.check_failures(collection.n_attempts, failures)?;
+            if wanted <= rollouts.kept.len() {
                 break;
             }
         }
-        kept.truncate(wanted);
-        collection.n_trained_groups = kept.len();
-        Ok((kept, collection))
+        collection.n_trained_groups = rollouts.kept.len();
+        Ok(collection)
+    }
+
+    /// Why a group is not trained on, if it is not.
+    fn left_out_for(
+        &self,
+        group: &ScoredGroup,
+        n_kept: usize,
+        collection: &mut Collection,
+    ) -> Option<TranscriptDropped> {
+        if group.group.trajectories.is_empty() {
+            collection.n_dropped_error_groups += 1;
+            return Some(TranscriptDropped::RewardErrors);
+        }
+        let is_live = is_live_group(group, &self.settings.credit);
+        collection.n_live += usize::from(is_live);
+        if self.settings.dynamic_sampling.is_some() && !is_live {
+            collection.n_dropped_equal_groups += 1;
+            return Some(TranscriptDropped::EqualRewards);
+        }
+        if self.settings.problems_per_step <= n_kept {
+            collection.n_surplus_groups += 1;
+            return Some(TranscriptDropped::Surplus);
+        }
+        None
+    }
+
+    /// Outcomes, and teacher scores where the credit asks for them.
+    fn score(
+        &self,
+        groups: Vec<Group>,
+        policy: &Policy,
+        at: Moment,
+    ) -> Result<Vec<ScoredGroup>, TrainError> {
+        let Rl {
+            credit,
+            overlong,
+            micro_batch_tokens,
+            ..
+        } = self.settings;
+        let mut scored = judge_answers(groups, self.bench, *overlong)?;
+        if let Credit::Tamtrl(tamtrl) = credit {
+            let end_ids = &self.bench.setup.end_ids;
+            score_by_teacher(
+                &mut scored,
+                policy,
+                tamtrl,
+                end_ids,
+                *micro_batch_tokens,
+                at,
+            )?;
+        }
+        Ok(scored)
+    }
+
+    /// One attempt alone, as it was sampled among the others in step `step`, scored.
+    ///
+    /// # Errors
+    /// As for a step; an attempt that groups do not have.
+    pub fn attempt(
+        &self,
+        policy: &Policy,
+        problem_idx: u64,
+        attempt: u32,
+        step: usize,
+    ) -> Result<ScoredGroup, TrainError> {
+        let problem =
+            self.bench
+                .problem(Split::Train, self.seed, problem_idx, self.train_tokens)?;
+        let at = Moment {
+            stage: "rl",
+            step,
+            policy_version: policy.weights_id().version,
+        };
+        let group = collect_attempt(
+            &mut policy.generator(),
+            &(problem_idx, problem),
+            attempt,
+            &self.bench.setup,
+            &self.collect_options(step),
+        )
+        .map_err(|error| self.not_finite_or(error, at))?;
+        let mut scored = self.score(vec![group], policy, at)?.remove(0);
+        // Alone, it was counted as the group's first.
+        scored.attempts.fill(attempt);
+        for failed in &mut scored.failed {
+            failed.attempt = attempt;
+        }
+        Ok(scored)
     }
 
     /// The next training problems, each with its index in the source.
@@ -220,10 +378,16 @@ impl<'a> Learner<'a> {
         &self,
         generator: &mut impl Generate,
         problems: &[(u64, Arc<EncodedProblem>)],
-        step: usize,
+        at: Moment,
     ) -> Result<Vec<Group>, TrainError> {
+        let options = self.collect_options(at.step);
+        collect(generator, problems, &self.bench.setup, &options)
+            .map_err(|error| self.not_finite_or(error, at))
+    }
+
+    fn collect_options(&self, step: usize) -> CollectOptions {
         let sampling = &self.settings.sampling;
-        let options = CollectOptions {
+        CollectOptions {
             group_size: self.settings.group_size,
             sampling: Sampling {
                 temperature: sampling.temperature as f32,
@@ -240,8 +404,22 @@ impl<'a> Learner<'a> {
                 Credit::Outcome(_) => None,
                 Credit::Tamtrl(tamtrl) => Some(tamtrl.teacher),
             },
-        };
-        Ok(collect(generator, problems, &self.bench.setup, &options)?)
+        }
+    }
+
+    /// A sampled log-probability that is not finite is a number of the run's, with its problem's name.
+    fn not_finite_or(&self, error: RolloutError, at: Moment) -> TrainError {
+        match NotFinite::of_rollout(&error, at) {
+            None => error.into(),
+            Some(found) => {
+                let problem = |idx| {
+                    self.bench
+                        .problem(Split::Train, self.seed, idx, self.train_tokens)
+                };
+                let found = found.with_problem_id(|idx| Some(problem(idx).ok()?.id.clone()));
+                TrainError::NotFinite(Box::new(found))
+            }
+        }
     }
 
     /// What the ratio of every trained token is taken to, before the step's first update: what was
@@ -277,7 +455,7 @@ impl<'a> Learner<'a> {
         scored: &[ScoredGroup],
         batch: &Batch<'_>,
         anchor: &Anchor,
-        step: usize,
+        at: Moment,
     ) -> Result<UpdateReport, TrainError> {
         let mut metrics = Metrics::default();
         let mut max_logprob_difference: f64 = 0.0;
@@ -287,10 +465,16 @@ impl<'a> Learner<'a> {
             let pass = policy.forward(&contexts, temperature, self.updater.take_buffers());
             let current = to_f64(&pass.scores().logprobs);
             let tokens = Tokens::of(&micro_batch, batch, anchor, scored);
+            let rows = || micro_batch.iter().map(|idx| &batch.rows[*idx]);
+            let check = |what: &str, values: &[f64]| all_finite(what, values, rows(), scored, at);
+            check("the trained log-probability", &current)?;
             let reference = self
                 .reference
                 .as_ref()
                 .map(|reference| to_f64(&reference.score(&contexts, temperature).logprobs));
+            if let Some(reference) = &reference {
+                check("the reference's log-probability", reference)?;
+            }
             for (current, rollout) in current.iter().zip(&tokens.rollout_logprobs) {
                 max_logprob_difference = max_logprob_difference.max((current - rollout).abs());
             }
@@ -304,25 +488,15 @@ impl<'a> Learner<'a> {
                 ref_logprobs: reference.as_deref(),
                 rollout_logprobs: Some(&tokens.rollout_logprobs),
             });
-            if !evaluation.loss.is_finite() || evaluation.grad.iter().any(|grad| !grad.is_finite())
-            {
-                return Err(TrainError::NotFinite {
-                    what: "the loss".into(),
-                    stage: "rl",
-                    step,
-                });
+            check("the derivative of the loss", &evaluation.grad)?;
+            if !evaluation.loss.is_finite() {
+                let found = NotFinite::new("the loss", evaluation.loss, at);
+                return Err(TrainError::NotFinite(Box::new(found)));
             }
             metrics.merge(&evaluation.metrics);
             self.updater.accumulate(policy, pass, &evaluation.grad);
         }
-        let update = self.updater.update(policy);
-        if !update.grad_norm.is_finite() {
-            return Err(TrainError::NotFinite {
-                what: "the gradient".into(),
-                stage: "rl",
-                step,
-            });
-        }
+        let update = self.updater.checked_update(policy, at)?;
         Ok(UpdateReport {
             update,
             metrics,
@@ -333,6 +507,45 @@ impl<'a> Learner<'a> {
             n_unshared_tokens: batch.n_unshared,
         })
     }
+}
+
+/// Refuses rollouts of other weights than those that are to be trained.
+fn check_fresh(group: &Group, policy: &Policy) -> Result<(), TrainError> {
+    let now = policy.weights_id();
+    match group.weights {
+        Some(sampled) if sampled != now => Err(TrainError::StaleRollouts {
+            problem_idx: group.problem_idx,
+            sampled,
+            policy: now,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses per-token values of which one is not finite, naming its token.
+fn all_finite<'a>(
+    what: &str,
+    values: &[f64],
+    rows: impl Iterator<Item = &'a Row>,
+    scored: &[ScoredGroup],
+    at: Moment,
+) -> Result<(), TrainError> {
+    let Some(idx) = values.iter().position(|value| !value.is_finite()) else {
+        return Ok(());
+    };
+    let mut token = idx;
+    for row in rows {
+        let group = &scored[row.at.group];
+        let turn = &group.group.trajectories[row.at.trajectory].turns[row.at.turn];
+        let n = turn.completion.len();
+        if token < n {
+            let place = TokenPlace::of(group, row.at.trajectory, row.at.turn, Some(token));
+            let found = NotFinite::of_token(what, values[idx], place, at);
+            return Err(TrainError::NotFinite(Box::new(found)));
+        }
+        token -= n;
+    }
+    unreachable!("every value belongs to a row")
 }
 
 /// `[context][token]`: the log-probabilities that a mini-batch's ratios are taken to.
@@ -413,6 +626,7 @@ mod tests {
     use longhand_config::{Experiment, Optimizer, Stage, Unit};
     use longhand_objective::Aggregation;
     use longhand_policy::Compute;
+    use longhand_rollout::WeightsId;
 
     use super::*;
     use crate::{
@@ -459,6 +673,47 @@ mod tests {
             .collect()
     }
 
+    const MOMENT: Moment = Moment {
+        stage: "rl",
+        step: 0,
+        policy_version: 0,
+    };
+
+    fn collected(learner: &mut Learner<'_>, policy: &Policy) -> Vec<ScoredGroup> {
+        let mut rollouts = Rollouts::default();
+        learner
+            .collect_scored(policy, MOMENT, &mut Phases::default(), &mut rollouts)
+            .unwrap();
+        rollouts.kept
+    }
+
+    #[test]
+    fn rollouts_of_other_weights_are_not_trained_on() {
+        let (experiment, bench, mut policy, rl) = after_warm_start("memagent.toml");
+        let tokens = experiment.data.train_tokens;
+        let mut learner = Learner::new(&rl, &bench, &policy, experiment.seed, tokens);
+        let mut scored = collected(&mut learner, &policy);
+        let sampled = scored[1].group.weights.unwrap();
+        for stale in [
+            WeightsId {
+                version: sampled.version + 1,
+                ..sampled
+            },
+            WeightsId {
+                digest: sampled.digest.map(|digest| digest ^ 1),
+                ..sampled
+            },
+        ] {
+            scored[1].group.weights = Some(stale);
+            let before = weights(&policy);
+            let error = learner.train(&mut policy, &scored, MOMENT).unwrap_err();
+            assert!(matches!(error, TrainError::StaleRollouts { .. }), "{error}");
+            assert_eq!(weights(&policy), before);
+        }
+        scored[1].group.weights = Some(sampled);
+        learner.train(&mut policy, &scored, MOMENT).unwrap();
+    }
+
     #[test]
     fn the_ratio_is_anchored_in_what_was_recorded_while_sampling() {
         let (experiment, bench, mut policy, rl) = after_warm_start("memagent.toml");
@@ -469,16 +724,14 @@ mod tests {
             experiment.seed,
             experiment.data.train_tokens,
         );
-        let (mut scored, _) = learner
-            .collect_scored(&policy, 0, &mut Seconds::default())
-            .unwrap();
+        let mut scored = collected(&mut learner, &policy);
         // One recorded number is moved by 0.3; nothing else can then move the largest ratio.
         scored[0].group.trajectories[1].turns[0].rollout_logprobs[0] += 0.3;
         let credited = credit_turns(&scored, &rl.credit, false);
         let batch = pack(&scored, &credited, &rl.objective, false);
         let anchor = learner.anchor(&policy, &scored, &batch).unwrap();
         let report = learner
-            .update(&mut policy, &scored, &batch, &anchor, 0)
+            .update(&mut policy, &scored, &batch, &anchor, MOMENT)
             .unwrap();
         let expected = 1.0 - (-0.3_f64).exp();
         assert!(
@@ -503,9 +756,7 @@ mod tests {
                 experiment.seed,
                 experiment.data.train_tokens,
             );
-            let (scored, _) = learner
-                .collect_scored(&policy, 0, &mut Seconds::default())
-                .unwrap();
+            let scored = collected(&mut learner, &policy);
             let mut reversed = scored.clone();
             for scored in &mut reversed {
                 scored.group.trajectories.reverse();
@@ -526,7 +777,7 @@ mod tests {
                 let batch = pack(scored, &credited, &rl.objective, true);
                 let anchor = learner.anchor(&policy, scored, &batch).unwrap();
                 learner
-                    .update(&mut policy, scored, &batch, &anchor, 0)
+                    .update(&mut policy, scored, &batch, &anchor, MOMENT)
                     .unwrap();
                 weights(&policy)
             };
@@ -586,9 +837,7 @@ mod tests {
                 let tokens = experiment.data.train_tokens;
                 Learner::new(&rl, &bench, &policy, experiment.seed, tokens)
             };
-            let (scored, _) = new()
-                .collect_scored(&policy, 0, &mut Seconds::default())
-                .unwrap();
+            let scored = collected(&mut new(), &policy);
             let run = |scored: &[ScoredGroup]| {
                 let mut policy = policy.clone();
                 let credited = credit_turns(scored, &rl.credit, false);
@@ -596,7 +845,7 @@ mod tests {
                 let mut learner = new();
                 let anchor = learner.anchor(&policy, scored, &batch).unwrap();
                 let report = learner
-                    .update(&mut policy, scored, &batch, &anchor, 0)
+                    .update(&mut policy, scored, &batch, &anchor, MOMENT)
                     .unwrap();
                 let of_attempt = |turns: &Vec<TurnCredit>| turns[0].advantage;
                 let advantages: Vec<_> = credited.turns.iter().flatten().map(of_attempt).collect();

@@ -27,7 +27,11 @@ pub(crate) fn scored_group(
             problem_idx: 0,
             problem: Arc::new(EncodedProblem::default()),
             trajectories: trajectories.collect(),
+            weights: None,
         },
+        attempts: (0..lengths.len() as u32).collect(),
+        parsed: vec![true; lengths.len()],
+        failed: Vec::new(),
         outcomes: outcomes.to_vec(),
         rewards: outcomes.to_vec(),
         teacher_scores: if scores.is_empty() {

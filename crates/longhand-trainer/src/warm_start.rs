@@ -15,7 +15,11 @@ use rand::RngExt;
 use serde::Serialize;
 
 use crate::{
-    error::TrainError, memory_use::resident_bytes, optimizer::Updater, workbench::Workbench,
+    error::TrainError,
+    not_finite::{Moment, NotFinite},
+    optimizer::Updater,
+    timing::Timing,
+    workbench::Workbench,
 };
 
 /// A policy being taught by an expert.
@@ -33,8 +37,10 @@ pub struct WarmStarter<'a> {
 pub struct WarmStartReport {
     /// Always `warm-start`.
     pub stage: &'static str,
-    /// From 0.
+    /// From 0, within the stage.
     pub step: usize,
+    /// Index of the stage.
+    pub stage_idx: u32,
     /// Mean cross-entropy of the notes' tokens, nats a token.
     pub read_loss: f64,
     /// Mean cross-entropy of the answers' tokens, nats a token.
@@ -45,11 +51,6 @@ pub struct WarmStartReport {
     pub lr: f64,
     /// Tokens run.
     pub n_run_tokens: usize,
-    /// Seconds of the step.
-    pub seconds: f64,
-    /// Resident memory after the step, where the system tells it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resident_bytes: Option<u64>,
 }
 
 impl<'a> WarmStarter<'a> {
@@ -68,15 +69,36 @@ impl<'a> WarmStarter<'a> {
         }
     }
 
+    /// The same teacher, going on behind the problems that earlier steps took, with the optimiser as
+    /// they left it.
+    #[must_use]
+    pub fn going_on(self, next_problem: u64, updater: Updater) -> Self {
+        Self {
+            next_problem,
+            updater,
+            ..self
+        }
+    }
+
+    /// The problem that the next step begins with.
+    pub fn next_problem(&self) -> u64 {
+        self.next_problem
+    }
+
+    /// The optimiser.
+    pub fn updater(&self) -> &Updater {
+        &self.updater
+    }
+
     /// One update.
     ///
     /// # Errors
-    /// When an expert cannot read a problem, or the loss stops being finite.
+    /// When an expert cannot read a problem, or a number stops being finite.
     pub fn step(
         &mut self,
         policy: &mut Policy,
         step: usize,
-    ) -> Result<WarmStartReport, TrainError> {
+    ) -> Result<(WarmStartReport, Timing), TrainError> {
         let start = Instant::now();
         let examples = self.examples(step)?;
         let contexts: Vec<Context<'_>> = examples
@@ -119,30 +141,33 @@ impl<'a> WarmStarter<'a> {
             }
             self.updater.accumulate(policy, pass, &grad);
         }
-        let update = self.updater.update(policy);
-        for (what, value) in [
-            ("the loss", read_loss + answer_loss),
-            ("the gradient", update.grad_norm),
-        ] {
-            if !value.is_finite() {
-                return Err(TrainError::NotFinite {
-                    what: what.into(),
-                    stage: "warm-start",
-                    step,
-                });
-            }
-        }
-        Ok(WarmStartReport {
+        let at = Moment {
             stage: "warm-start",
             step,
+            policy_version: policy.weights_id().version,
+        };
+        for (what, value) in [
+            ("the loss of the notes", read_loss),
+            ("the loss of the answers", answer_loss),
+        ] {
+            if !value.is_finite() {
+                let found = NotFinite::new(what, value, at);
+                return Err(TrainError::NotFinite(Box::new(found)));
+            }
+        }
+        let update = self.updater.checked_update(policy, at)?;
+        let report = WarmStartReport {
+            stage: "warm-start",
+            step,
+            stage_idx: self.stage,
             read_loss,
             answer_loss,
             grad_norm: update.grad_norm,
             lr: update.lr,
             n_run_tokens,
-            seconds: start.elapsed().as_secs_f64(),
-            resident_bytes: resident_bytes(),
-        })
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        Ok((report, Timing::now("warm-start", step, seconds)))
     }
 
     /// Expert turns of one update. Document length and chunk size are drawn once an update; lists of
@@ -268,7 +293,7 @@ mod tests {
             *sum -= logprobs.iter().copied().map(f64::from).sum::<f64>();
             *n += logprobs.len();
         }
-        let report = starter().step(&mut policy, 0).unwrap();
+        let (report, _) = starter().step(&mut policy, 0).unwrap();
         let found = [report.read_loss, report.answer_loss];
         for (found, (sum, n)) in found.into_iter().zip(sums) {
             let expected = sum / n as f64;
@@ -310,7 +335,7 @@ mod tests {
         plain_gradient(&mut settings);
         let starter = || WarmStarter::new(&settings, &bench, experiment.seed, 0);
         let mut stepped = policy.clone();
-        let report = starter().step(&mut stepped, 0).unwrap();
+        let (report, _) = starter().step(&mut stepped, 0).unwrap();
 
         // The same from each example by itself.
         let examples = starter().examples(0).unwrap();

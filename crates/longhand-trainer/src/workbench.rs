@@ -1,10 +1,16 @@
 //! What every step needs besides the policy: problems, reader, checker and tokenizer of one run.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use longhand_config::{Experiment, ReaderSettings};
+use longhand_config::{Experiment, JudgeSettings, ReaderSettings};
 use longhand_memory::ReaderLimits;
 use longhand_policy::{Policy, TextTokenizer, TokenizerError};
+use longhand_reward_judge::{Judge, Question};
 use longhand_reward_outcome::Checker;
 use longhand_rollout::{DocumentFormat, EncodedProblem, ReaderSetup};
 use longhand_tasks::{Source, Split};
@@ -17,8 +23,10 @@ pub struct Workbench {
     pub source: Box<dyn Source + Send + Sync>,
     /// How documents are read in training.
     pub setup: ReaderSetup,
-    /// How answers are scored.
+    /// How answers are scored, where no judge does it.
     pub checker: Checker,
+    judge: Option<Mutex<Judge>>,
+    max_failed_share: f64,
     format: DocumentFormat,
     tokenizer: TextTokenizer,
     /// Tokens that the paragraph format adds to what a source counts.
@@ -38,7 +46,29 @@ impl Workbench {
             checker,
             ..
         } = experiment;
-        Self::from_parts(task.open()?, &data.paragraph, reader, *checker, policy)
+        let bench = Self::from_parts(task.open()?, &data.paragraph, reader, *checker, policy)?;
+        match &experiment.judge {
+            Some(settings) => bench.with_judge(settings),
+            None => Ok(bench),
+        }
+    }
+
+    /// The same workbench, with a program that scores the answers.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn with_judge(self, settings: &JudgeSettings) -> Result<Self, TrainError> {
+        let judge = Judge::start(longhand_reward_judge::JudgeSettings {
+            command: settings.command.clone(),
+            timeout: Duration::from_secs_f64(settings.timeout_seconds),
+            processes: settings.processes,
+            retries: settings.retries,
+        })?;
+        Ok(Self {
+            judge: Some(Mutex::new(judge)),
+            max_failed_share: settings.max_failed_share,
+            ..self
+        })
     }
 
     /// A workbench over any source; `paragraph` is the format of paragraphs in a document.
@@ -86,6 +116,8 @@ impl Workbench {
                 end_ids,
             },
             checker,
+            judge: None,
+            max_failed_share: 0.0,
             format,
             tokenizer,
             format_tokens,
@@ -170,13 +202,101 @@ impl Workbench {
         Ok(self.tokenizer.decode(ids)?.trim().to_string())
     }
 
-    /// The outcome of an answer: 1 right, 0 wrong, or a share in between for soft checkers.
+    /// What the checker or the judge says of each answer, in order.
     ///
     /// # Errors
-    /// When the ids have no text.
-    pub fn outcome(&self, problem: &EncodedProblem, answer: &[u32]) -> Result<f64, TrainError> {
-        Ok(self.checker.score(&self.decode(answer)?, &problem.answers))
+    /// When ids have no text.
+    pub fn verdicts(
+        &self,
+        answers: &[(&EncodedProblem, &[u32])],
+    ) -> Result<Vec<Verdict>, TrainError> {
+        let texts = answers
+            .iter()
+            .map(|(_, ids)| self.decode(ids))
+            .collect::<Result<Vec<String>, TrainError>>()?;
+        let Some(judge) = &self.judge else {
+            let check = |((problem, _), text): (&(&EncodedProblem, &[u32]), &String)| Verdict {
+                reward: Ok(self.checker.score(text, &problem.answers)),
+                is_parsed: self.checker.is_parsed(text),
+            };
+            return Ok(answers.iter().zip(&texts).map(check).collect());
+        };
+        let questions: Vec<Question<'_>> = answers
+            .iter()
+            .zip(&texts)
+            .map(|((problem, _), text)| Question {
+                problem_id: &problem.id,
+                question: &problem.question_text,
+                expected: &problem.answers,
+                answer: text,
+            })
+            .collect();
+        // A judge that another thread left in the middle of a question starts its programs afresh.
+        let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = |reward: Result<f64, longhand_reward_judge::JudgeError>| Verdict {
+            reward: reward.map_err(|error| RewardFailure {
+                reason: error.reason(),
+                record: error.record(),
+                message: error.to_string(),
+            }),
+            is_parsed: true,
+        };
+        Ok(judge.rewards(&questions).into_iter().map(verdict).collect())
     }
+
+    /// Refuses a batch in which more rewards failed than the experiment lets pass.
+    ///
+    /// # Errors
+    /// [`TrainError::RewardsFailed`].
+    pub fn check_failures<'a>(
+        &self,
+        n_attempts: usize,
+        failures: impl Iterator<Item = &'a RewardFailure>,
+    ) -> Result<(), TrainError> {
+        let mut by_reason: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut last = None;
+        for failure in failures {
+            *by_reason.entry(failure.reason).or_default() += 1;
+            last = Some(failure);
+        }
+        let n_failed: usize = by_reason.values().sum();
+        match last {
+            Some(last)
+                if n_failed == n_attempts
+                    || self.max_failed_share * (n_attempts as f64) < n_failed as f64 =>
+            {
+                let reasons = by_reason.iter().map(|(reason, n)| format!("{reason}: {n}"));
+                Err(TrainError::RewardsFailed {
+                    n_failed,
+                    n_attempts,
+                    reasons: reasons.collect::<Vec<_>>().join(", "),
+                    max_failed_share: self.max_failed_share,
+                    last: last.message.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is said of one answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// 1 right, 0 wrong, or a share in between; or why there is no reward. A failure is never a 0.
+    pub reward: Result<f64, RewardFailure>,
+    /// Whether the checker found anything of its form in the answer.
+    pub is_parsed: bool,
+}
+
+/// Why an answer has no reward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewardFailure {
+    /// `judge-timeout`, `judge-bad-reply` or `judge-failure`.
+    pub reason: &'static str,
+    /// The reason and what was seen, the same whenever the run is repeated.
+    pub record: String,
+    /// The whole story.
+    pub message: String,
 }
 
 /// Lends a tokenizer to code that cannot fail; the first text without an encoding becomes the error.

@@ -115,7 +115,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let paragraph = experiment.map_or("Document {n}:\n{title}\n{text}\n\n", |e| {
         e.data.paragraph.as_str()
     });
-    let bench = Workbench::from_parts(task.open()?, paragraph, &reader, checker, &loaded.policy)?;
+    let mut bench =
+        Workbench::from_parts(task.open()?, paragraph, &reader, checker, &loaded.policy)?;
+    // The run's judge scores, unless a checker is asked for.
+    if let (None, Some(judge)) = (&args.checker, experiment.and_then(|e| e.judge.as_ref())) {
+        bench = bench.with_judge(judge)?;
+    }
     let bar = if args.json {
         indicatif::ProgressBar::hidden()
     } else {
@@ -129,6 +134,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         |length, done, n| {
             bar.set_message(format!("{length} tokens: document {done}/{n}"));
             bar.tick();
+            Ok(())
         },
     )?;
     bar.finish_and_clear();

@@ -1,17 +1,21 @@
 //! The command line.
 //!
-//! Exit codes: 0 done, 1 failed, 2 bad usage or a bad configuration.
+//! Exit codes: 0 done, 1 failed, 2 bad usage or a bad configuration; 130 and 143 stopped by a signal.
 
 // Both panic where nobody listens; `writeln!` says so instead.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
 mod compute;
+mod config;
 mod data;
+mod doctor;
 mod eval;
 mod failure;
+mod inspect;
 mod load;
 mod read;
+mod replay;
 mod table;
 mod train;
 
@@ -41,6 +45,15 @@ struct Cli {
 enum Command {
     /// Run an experiment file: warm start, reinforcement learning, measurements
     Train(train::Args),
+    /// Make a rollout of a run again from its keys, or the step that broke, and compare
+    Replay(replay::Args),
+    /// Look at the steps, attempts and turns of a run
+    Inspect(inspect::Args),
+    /// Find what is wrong with a run, with advice
+    Doctor(doctor::Args),
+    /// List, show, copy and compare experiment files
+    #[command(subcommand)]
+    Config(config::Command),
     /// Measure accuracy against document length
     Eval(eval::Args),
     /// Answer a question about a document, showing the notes of every turn
@@ -65,6 +78,10 @@ fn main() -> ExitCode {
         .init();
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Config(command) => config::run(&command),
         Command::Eval(args) => eval::run(&args),
         Command::Read(args) => read::run(&args),
         Command::Data(command) => data::run(&command),

@@ -2,30 +2,44 @@
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use longhand_config::Experiment;
 use longhand_run::Transcript;
-use longhand_trainer::{EvalReport, Outcome, TrainOptions, train};
+use longhand_trainer::{Ended, EvalReport, Outcome, Stop, TrainOptions, resume, train};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::table::{Table, percent};
+use crate::{
+    bad_usage, config,
+    table::{Table, percent},
+};
 
 /// Arguments of `longhand train`.
 #[derive(clap::Args)]
+#[command(
+    after_help = "Ctrl-C (SIGINT) and SIGTERM end the run after the step under way, with a checkpoint; a second \
+                  one ends it at once. Either way it can be resumed.\n\n\
+                  Exit codes: 0 done, 1 failed, 2 bad usage or a bad configuration, 130 stopped by SIGINT, \
+                  143 by SIGTERM."
+)]
 pub(crate) struct Args {
     /// Experiment file (TOML)
-    config: PathBuf,
+    #[arg(required_unless_present = "resume")]
+    config: Option<PathBuf>,
     /// Replace a value of the file, such as `seed=3` or `stage.0.steps=10`; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
     overrides: Vec<String>,
     /// Folder for the run; must be new or empty [default: the next free runs/NAME-001]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Print the resolved file and derived numbers, and stop
-    #[arg(long)]
+    /// Go on with a run from its last complete checkpoint, as if it had never been stopped
+    #[arg(long, value_name = "RUN", conflicts_with = "config")]
+    resume: Option<PathBuf>,
+    /// Print the resolved file, derived numbers and the differences from the paper, and stop
+    #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
     /// Say nothing while the run goes on
     #[arg(long)]
@@ -33,26 +47,90 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let experiment = Experiment::load(&args.config, &args.overrides)?;
+    if let Some(folder) = &args.resume {
+        let options = options(args)?;
+        let ended = resume(folder, &options, |damage| {
+            // Where nobody listens, the next checkpoint does without being told.
+            let _ = writeln!(
+                io::stderr(),
+                "warning: {damage}; going on from the checkpoint before it"
+            );
+        })?;
+        return tell(&ended, &mut io::stdout().lock());
+    }
+    let Some(path) = &args.config else {
+        return Err(bad_usage("name an experiment file, or a run with --resume"));
+    };
+    let experiment = Experiment::load(path, &args.overrides)?;
     if args.dry_run {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{}", experiment.resolved_toml())?;
-        let mut table = Table::new(["derived number", "value"]);
-        for (name, value) in experiment.derived() {
-            table.row([name, value]);
-        }
-        write!(out, "{table}")?;
+        config::write_plan(&experiment, &mut io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = train(
-        &experiment,
-        &TrainOptions {
-            out: args.out.clone(),
-            progress: !args.quiet,
-        },
-    )?;
-    write_outcome(&outcome, &mut io::stdout().lock())?;
-    Ok(ExitCode::SUCCESS)
+    let ended = train(&experiment, &options(args)?)?;
+    tell(&ended, &mut io::stdout().lock())
+}
+
+fn options(args: &Args) -> Result<TrainOptions> {
+    Ok(TrainOptions {
+        out: args.out.clone(),
+        progress: !args.quiet,
+        stop: stop_on_signals()?,
+    })
+}
+
+/// A flag that the first SIGINT or SIGTERM sets; the second ends the process.
+fn stop_on_signals() -> Result<Stop> {
+    let stop = Stop::default();
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        let code = exit_code(signal as usize);
+        // The order matters: the end at once is armed by the signal before.
+        signal_hook::flag::register_conditional_shutdown(signal, code.into(), asked.clone())
+            .and_then(|_| signal_hook::flag::register(signal, asked.clone()))
+            .and_then(|_| {
+                signal_hook::flag::register_usize(signal, stop.0.clone(), signal as usize)
+            })
+            .context("cannot listen for signals")?;
+    }
+    Ok(stop)
+}
+
+/// What shells expect of a process that a signal ended.
+fn exit_code(signal: usize) -> u8 {
+    128 + signal as u8
+}
+
+fn tell(ended: &Ended, out: &mut impl Write) -> Result<ExitCode> {
+    match ended {
+        Ended::Finished(outcome) => {
+            write_outcome(outcome, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Ended::NothingLeft { folder, checkpoint } => {
+            writeln!(
+                out,
+                "{} is finished: nothing is left to do",
+                folder.display()
+            )?;
+            writeln!(out, "Final policy: {}", checkpoint.display())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Ended::Stopped {
+            signal,
+            folder,
+            checkpoint,
+        } => {
+            let place = checkpoint.as_deref().and_then(Path::file_name);
+            let place = place.map_or("its start".into(), |name| name.to_string_lossy());
+            writeln!(out, "Stopped by signal {signal}, at the checkpoint {place}")?;
+            writeln!(
+                out,
+                "Go on with: longhand train --resume {}",
+                folder.display()
+            )?;
+            Ok(ExitCode::from(exit_code(*signal)))
+        }
+    }
 }
 
 fn write_outcome(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
@@ -74,7 +152,7 @@ fn write_outcome(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "Final policy: {}", outcome.checkpoint.display())?;
     writeln!(
         out,
-        "Also there: config.toml, metrics.jsonl, transcripts/, plots/"
+        "Look at it with: longhand inspect, longhand report, longhand doctor, or tensorboard --logdir"
     )
 }
 
@@ -140,6 +218,8 @@ fn write_transcript(transcript: &Transcript, out: &mut impl Write) -> io::Result
         out,
         "  expected: {}  outcome: {}\n",
         transcript.expected.join(" | "),
-        transcript.outcome
+        transcript
+            .outcome
+            .map_or("none".into(), |outcome| outcome.to_string())
     )
 }

@@ -1,10 +1,8 @@
 //! Zero signal is zero, and what is not finite stops the run.
 
-use std::fs;
-
 use longhand_config::Rl;
 use longhand_objective::Kl;
-use longhand_policy::{Compute, Policy};
+use longhand_policy::Policy;
 use longhand_trainer::{TrainError, WarmStarter, rl::Learner};
 
 use crate::fixture::{taught, untaught, warm_start, weights};
@@ -165,45 +163,41 @@ fn a_loss_that_is_not_finite_stops_the_run_before_anything_is_moved_by_it() {
     );
     let mut policy = trial.policy.clone();
     let error = step(&mut trial.learner(&trial.rl), &mut policy, 0);
-    assert!(
-        matches!(
-            error,
-            TrainError::NotFinite {
-                stage: "rl",
-                step: 0,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    let TrainError::NotFinite(found) = error else {
+        panic!("{error}");
+    };
     assert_eq!(
-        error.to_string(),
-        "the loss is not finite at rl step 0: the run stops here, the last checkpoint is whole"
+        (&found.stage[..], found.step, &found.value[..]),
+        ("rl", 0, "NaN")
+    );
+    let place = found.token.as_ref().unwrap();
+    assert!(place.problem_id.is_some() && place.token.is_some());
+    assert!(
+        found
+            .to_string()
+            .ends_with("is NaN at rl step 0, with the policy after 40 updates"),
+        "{found}"
     );
 }
 
 #[test]
 fn weights_that_are_not_finite_are_found_while_sampling() {
     let trial = taught("memagent", &[]);
-    let folder = tempfile::tempdir().unwrap();
-    trial.policy.save(folder.path()).unwrap();
-    let path = folder.path().join("model.safetensors");
-    let mut bytes = fs::read(&path).unwrap();
-    let n_header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    for value in bytes[8 + n_header..].chunks_exact_mut(4) {
-        value.copy_from_slice(&f32::NAN.to_le_bytes());
+    // Finite, but their products are not.
+    let mut weights = trial.policy.weights().into_owned();
+    for list in weights.values_mut() {
+        list.fill(f32::MAX);
     }
-    fs::write(&path, bytes).unwrap();
-    let mut policy = Policy::load(folder.path(), &Compute::default()).unwrap();
+    let mut policy = trial.policy.with_weights(weights);
     let error = step(&mut trial.learner(&trial.rl), &mut policy, 0).to_string();
     assert!(
-        error.contains("not finite: the weights are broken"),
+        error.starts_with("the log-probability of a sampled token (problem 0 `"),
         "{error}"
     );
 }
 
 #[test]
-fn a_warm_start_stops_on_a_loss_that_is_not_finite() {
+fn a_warm_start_stops_on_a_weight_that_is_not_finite() {
     let trial = untaught(
         "tamtrl",
         &[
@@ -213,17 +207,15 @@ fn a_warm_start_stops_on_a_loss_that_is_not_finite() {
     );
     let mut policy = trial.policy.clone();
     let mut starter = WarmStarter::new(warm_start(&trial.experiment), &trial.bench, 1, 0);
-    starter.step(&mut policy, 0).unwrap();
-    let error = starter.step(&mut policy, 1).expect_err("it cannot go on");
+    let error = starter.step(&mut policy, 0).expect_err("it cannot go on");
+    let TrainError::NotFinite(found) = error else {
+        panic!("{error}");
+    };
+    assert_eq!((&found.stage[..], found.step), ("warm-start", 0));
     assert!(
-        matches!(
-            error,
-            TrainError::NotFinite {
-                stage: "warm-start",
-                step: 1,
-                ..
-            }
-        ),
-        "{error}"
+        found
+            .to_string()
+            .starts_with("after the update, the weight `model."),
+        "{found}"
     );
 }

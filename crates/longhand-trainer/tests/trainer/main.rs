@@ -9,6 +9,7 @@ mod measurements;
 mod reference;
 mod refusals;
 mod repeatability;
+mod resuming;
 mod stages;
 mod teacher;
 mod warm_start;

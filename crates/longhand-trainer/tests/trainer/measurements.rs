@@ -18,7 +18,10 @@ fn options(experiment: &Experiment) -> EvalOptions {
 }
 
 fn measure(trial: &Trial, lengths: &[usize], options: &EvalOptions) -> EvalReport {
-    evaluate(&trial.policy, &trial.bench, lengths, options, |_, _, _| {}).unwrap()
+    evaluate(&trial.policy, &trial.bench, lengths, options, |_, _, _| {
+        Ok(())
+    })
+    .unwrap()
 }
 
 #[test]
@@ -163,7 +166,14 @@ fn a_step_report_is_what_its_rollouts_say() {
         (report.n_groups, report.n_trained_groups, report.n_updates),
         (4, 4, 2)
     );
-    assert!(0.0 < report.seconds && report.seconds_train <= report.seconds);
+    let (timing, phases) = (&output.timing, output.timing.phases.unwrap());
+    assert!(0.0 < timing.seconds && phases.seconds_train <= timing.seconds);
+    let id = trial.policy.weights_id();
+    assert_eq!(
+        (report.policy_version, &report.weights_digest),
+        (id.version, &id.digest_hex())
+    );
+    assert_eq!((report.n_attempts, report.n_masked_attempts), (16, 0));
     let credits = output.credited.turns.iter().flatten().flatten();
     let live = credits.filter(|turn| turn.advantage != Some(0.0)).count();
     assert_eq!(report.n_rows, live, "rows of advantage zero are not run");

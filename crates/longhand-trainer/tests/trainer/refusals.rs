@@ -15,7 +15,7 @@ fn refusal(name: &str, overrides: &[&str]) -> TrainError {
         &experiment,
         &TrainOptions {
             out: Some(out.clone()),
-            progress: false,
+            ..TrainOptions::default()
         },
     );
     assert!(!out.exists(), "{overrides:?}");
@@ -138,7 +138,7 @@ fn a_folder_in_use_and_a_file_in_the_way() {
             &experiment,
             &TrainOptions {
                 out: Some(out.clone()),
-                progress: false,
+                ..TrainOptions::default()
             },
         );
         assert!(matches!(error, Err(TrainError::Run(_))), "{out:?}");

@@ -19,9 +19,11 @@ fn steps_problems_and_files_go_on_over_the_stages() {
         &experiment,
         &TrainOptions {
             out: Some(out.clone()),
-            progress: false,
+            ..TrainOptions::default()
         },
     )
+    .unwrap()
+    .outcome()
     .unwrap();
     assert_eq!(outcome.folder, out);
 
@@ -68,14 +70,7 @@ fn steps_problems_and_files_go_on_over_the_stages() {
     }
     assert_eq!(problems, (0..16).collect());
 
-    for name in [
-        "stage-0",
-        "stage-1",
-        "stage-2",
-        "final",
-        "rl-000002",
-        "rl-000004",
-    ] {
+    for name in ["start", "stage-0", "stage-1", "stage-2", "final"] {
         let checkpoint = out.join("checkpoints").join(name);
         Policy::load(&checkpoint, &Compute::default())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -110,9 +105,11 @@ fn a_run_goes_on_from_another_ones_checkpoint() {
         &experiment("tamtrl", &["stage.1.steps=1"]),
         &TrainOptions {
             out: Some(first),
-            progress: false,
+            ..TrainOptions::default()
         },
     )
+    .unwrap()
+    .outcome()
     .unwrap();
     let path = format!(
         "policy={{ path = {:?} }}",
@@ -124,9 +121,11 @@ fn a_run_goes_on_from_another_ones_checkpoint() {
         &next,
         &TrainOptions {
             out: Some(second),
-            progress: false,
+            ..TrainOptions::default()
         },
     )
+    .unwrap()
+    .outcome()
     .unwrap();
     let transcript = outcome.transcript.unwrap();
     assert_eq!(transcript.turns.len(), 3);
@@ -142,9 +141,11 @@ fn intermediate_checkpoints_are_pruned_and_measurements_are_taken_when_due() {
         &experiment,
         &TrainOptions {
             out: Some(out.clone()),
-            progress: false,
+            ..TrainOptions::default()
         },
     )
+    .unwrap()
+    .outcome()
     .unwrap();
     let checkpoints: BTreeSet<String> = std::fs::read_dir(out.join("checkpoints"))
         .unwrap()
@@ -153,7 +154,7 @@ fn intermediate_checkpoints_are_pruned_and_measurements_are_taken_when_due() {
         .collect();
     assert_eq!(
         checkpoints,
-        ["rl-000004", "rl-000005"].map(String::from).into()
+        ["rl-000003", "rl-000004"].map(String::from).into()
     );
     let lines = RunDir::open(&out).unwrap().read_metrics().unwrap();
     let during = lines
@@ -177,11 +178,16 @@ fn what_was_finished_before_a_failure_is_whole() {
         &experiment,
         &TrainOptions {
             out: Some(out.clone()),
-            progress: false,
+            ..TrainOptions::default()
         },
     );
     let error = error.expect_err("the loss is not finite").to_string();
-    assert!(error.contains("the last checkpoint is whole"), "{error}");
+    assert!(
+        error.starts_with("the trained log-probability (problem "),
+        "{error}"
+    );
+    assert!(error.contains("failures/rl-000000.json"), "{error}");
+    assert!(error.contains("transcripts/rl-000000.jsonl.zst"), "{error}");
     let run = RunDir::open(&out).unwrap();
     assert_eq!(
         run.latest_checkpoint().unwrap(),

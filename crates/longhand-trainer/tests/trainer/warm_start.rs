@@ -12,7 +12,7 @@ fn a_warm_start_halves_its_losses() {
         let mut starter = WarmStarter::new(settings, &trial.bench, trial.experiment.seed, 0);
         let mut losses = Vec::new();
         for step in 0..settings.steps {
-            let report = starter.step(&mut trial.policy, step).unwrap();
+            let (report, _) = starter.step(&mut trial.policy, step).unwrap();
             assert!(
                 report.grad_norm.is_finite() && 0.0 < report.grad_norm,
                 "{report:?}"
@@ -46,7 +46,7 @@ fn it_stops_at_the_accuracy_it_was_asked_for() {
         &experiment,
         &TrainOptions {
             out: Some(out.clone()),
-            progress: false,
+            ..TrainOptions::default()
         },
     )
     .unwrap();

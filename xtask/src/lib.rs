@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod ci;
 pub mod files;
+pub mod fuzz;
 pub mod map;
 pub mod readme;
 pub mod rust_source;
@@ -33,6 +34,10 @@ pub const COMMANDS: &[(&str, &str)] = &[
     (
         "sanitize",
         "run the kernels' unit tests with every access to memory checked",
+    ),
+    (
+        "fuzz",
+        "look for bytes that break a parser, a minute each; also --seconds N, TARGET...",
     ),
 ];
 

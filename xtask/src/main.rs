@@ -18,6 +18,10 @@ fn main() -> ExitCode {
             Ok(options) => xtask::bench::run(&root, &options),
             Err(problem) => return usage(&problem),
         },
+        ["fuzz", words @ ..] => match xtask::fuzz::Options::parse(words) {
+            Ok(options) => xtask::fuzz::run(&root, &options),
+            Err(problem) => return usage(&problem),
+        },
         ["sanitize"] => xtask::sanitize::run(&root),
         ["help" | "--help" | "-h"] => {
             print!("{}", help());

@@ -1,8 +1,8 @@
 //! What a run costs on the CPU engine: multiply-adds by phase, memory, and time on a machine of known speed.
 //!
 //! Estimates, made before anything is opened. Replies fill a given share of their budgets; every group and
-//! every turn is trained; the template's own text, and batches that dynamic sampling asks for again, are not
-//! counted. What a group's attempts begin with in common is counted once, as it is run once.
+//! every turn is trained; the templates' own text is counted by its words, and batches that dynamic sampling
+//! asks for again are not counted. What a group's attempts begin with in common is counted once, as it is run once.
 //!
 //! ```text
 //! products(token)  = layers * (hidden * (q + 2 kv) + q * hidden + 3 * hidden * inner)
@@ -250,7 +250,7 @@ impl Experiment {
             compute: &self.compute,
             assumed,
         };
-        let train = self.turns(
+        let train = self.planned_turns(
             self.data.train_tokens,
             &self.reader.chunks,
             assumed.reply_share,
@@ -280,7 +280,7 @@ impl Experiment {
         let n_documents = self.eval.n_documents as f64;
         let at = |n_tokens: usize| {
             let chunks = self.reader.evaluation_chunks();
-            let turns = self.turns(n_tokens, &chunks, costs.assumed.reply_share);
+            let turns = self.planned_turns(n_tokens, &chunks, costs.assumed.reply_share);
             costs.read(&turns, n_documents, 1.0, self.eval.batch)
         };
         let (mut whole, mut first) = (Work::default(), Work::default());
@@ -382,12 +382,20 @@ impl Costs<'_> {
                     TeacherScope::Chunk => turns.chunk_tokens as f64,
                     TeacherScope::Document => chunks * turns.chunk_tokens as f64,
                 };
-            let memories = chunks * turns.memory as f64;
-            let prompts = n_groups * (chunks * turns.question as f64 + relevant);
-            let n_scored = n_attempts * memories;
-            // Each memory is scored, and stands before the next turn.
-            scoring += (prompts + 2.0 * n_scored) * self.token(length / 2.0)
-                + n_scored * self.model.head();
+            // The first turn has no memory yet, so a group shares all of its prompt.
+            let (first, further) = (relevant / chunks, relevant - relevant / chunks);
+            let (shared, own) = if turns.is_chunk_shared {
+                (first + further, 0.0)
+            } else {
+                (first, further)
+            };
+            let [before, behind] = turns.text.read.map(|n| n as f64);
+            let memory = turns.memory as f64;
+            let of_group = chunks * (turns.question as f64 + before) + behind + shared;
+            let of_attempt = (chunks - 1.0) * (memory + behind) + own;
+            let n_scored = n_attempts * chunks * memory;
+            let n_run = n_groups * of_group + n_attempts * (of_attempt - chunks) + n_scored;
+            scoring += n_run * self.token(length / 2.0) + n_scored * self.model.head();
         }
         let rollouts = self.read(turns, n_groups, rl.group_size as f64, rl.generation_batch);
         Work {
@@ -431,12 +439,15 @@ impl WarmStart {
             chunk_size: chunk.max(1 + experiment.reader.chunks.overlap),
             ..experiment.reader.chunks
         };
-        let turns = experiment.turns(chunk, &chunks, reply_share);
+        let turns = experiment.planned_turns(chunk, &chunks, reply_share);
         let examples = self.examples_per_step;
         let (read, answer) = (examples.read as f64, examples.answer as f64);
         let (memory, reply) = (turns.memory as f64, turns.answer as f64);
         let before = turns.question as f64 + memory;
-        let n_run = read * (before + chunk as f64 + memory - 1.0) + answer * (before + reply - 1.0);
+        let text = |around: [u128; 2]| (around[0] + around[1]) as f64;
+        let of_read = before + text(turns.text.read) + chunk as f64 + memory - 1.0;
+        let of_answer = before + text(turns.text.answer) + reply - 1.0;
+        let n_run = read * of_read + answer * of_answer;
         (n_run, read * memory + answer * reply)
     }
 }

@@ -140,7 +140,7 @@ impl Experiment {
 
     /// Rows of the largest micro-batch of any stage, and predicted tokens in it.
     fn largest_micro_batch(&self, reply_share: f64) -> (f64, f64) {
-        let train = self.turns(self.data.train_tokens, &self.reader.chunks, reply_share);
+        let train = self.planned_turns(self.data.train_tokens, &self.reader.chunks, reply_share);
         let of_stage = |stage: &Stage| {
             let ((n_run, n_predicted), budget) = match stage {
                 Stage::Rl(rl) => {
@@ -188,7 +188,7 @@ impl Experiment {
                 + n_rows * (layer_bytes(model, product) + 8.0 * model.hidden_size as f64)
                 + n_open * model.vocab_size as f64 * 4.0
         };
-        let train = self.turns(self.data.train_tokens, &self.reader.chunks, reply_share);
+        let train = self.planned_turns(self.data.train_tokens, &self.reader.chunks, reply_share);
         let rollouts = self.stages.iter().map(|stage| match stage {
             Stage::WarmStart(_) => 0.0,
             Stage::Rl(rl) => of_reading(
@@ -199,7 +199,7 @@ impl Experiment {
             ),
         });
         let measured = self.eval.lengths.iter().map(|length| {
-            let turns = self.turns(*length, &self.reader.evaluation_chunks(), reply_share);
+            let turns = self.planned_turns(*length, &self.reader.evaluation_chunks(), reply_share);
             of_reading(&turns, self.eval.n_documents as f64, 1.0, self.eval.batch)
         });
         rollouts.chain(measured).fold(0.0, f64::max)

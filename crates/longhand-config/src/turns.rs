@@ -3,9 +3,9 @@
 use longhand_memory::ChunkOptions;
 
 use crate::experiment::Experiment;
+use crate::policy::{FromScratch, PolicySource, TokenizerKind, TokenizerSettings};
 
-/// The turns of one attempt at a document, in tokens. The template's own text is not counted, because its
-/// length depends on the tokenizer.
+/// The turns of one attempt at a document, in tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Turns {
     pub(crate) chunks: usize,
@@ -17,12 +17,37 @@ pub(crate) struct Turns {
     pub(crate) memory: u128,
     pub(crate) answer: u128,
     /// Whether the read template has the chunk before the memory.
-    is_chunk_shared: bool,
+    pub(crate) is_chunk_shared: bool,
+    /// The template's own text; nothing unless it is asked for.
+    pub(crate) text: TemplateTokens,
 }
+
+/// Tokens of the template's own text, before and behind the memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct TemplateTokens {
+    pub(crate) read: [u128; 2],
+    pub(crate) answer: [u128; 2],
+}
+
+/// Tokens for a word of plain text, punctuation included, in a tokenizer that was not made for the text.
+const TOKENS_PER_WORD: f64 = 1.3;
 
 impl Experiment {
     /// Reading a document of this length when replies fill this share of their budgets (but have a token
-    /// at least) and questions are as long as they may be.
+    /// at least) and questions are as long as they may be, with the templates' own text counted roughly.
+    pub(crate) fn planned_turns(
+        &self,
+        n_tokens: usize,
+        chunks: &ChunkOptions,
+        reply_share: f64,
+    ) -> Turns {
+        Turns {
+            text: self.template_tokens(),
+            ..self.turns(n_tokens, chunks, reply_share)
+        }
+    }
+
+    /// The same without the templates' text, whose length depends on the tokenizer.
     pub(crate) fn turns(&self, n_tokens: usize, chunks: &ChunkOptions, reply_share: f64) -> Turns {
         // Counted, not listed: a plan for a document of a billion tokens should cost nothing.
         let read = chunks
@@ -40,6 +65,36 @@ impl Experiment {
             memory: share(limits.max_memory_tokens),
             answer: share(limits.max_answer_tokens),
             is_chunk_shared: self.has_chunk_before_memory(),
+            text: TemplateTokens::default(),
+        }
+    }
+
+    /// Roughly how many tokens the templates' own text has.
+    pub(crate) fn template_tokens(&self) -> TemplateTokens {
+        let of_word = match &self.policy {
+            PolicySource::FromScratch(FromScratch {
+                tokenizer:
+                    TokenizerSettings {
+                        kind: TokenizerKind::Word,
+                        ..
+                    },
+                ..
+            }) => 1.0,
+            PolicySource::FromScratch(_) | PolicySource::Folder(_) => TOKENS_PER_WORD,
+        };
+        let (text, memory, other) = (0, 1, 2);
+        let compiled = self.reader.templates.compile(|words| {
+            let n_words = words.split_whitespace().count();
+            vec![text; (n_words as f64 * of_word).ceil() as usize]
+        });
+        let around_memory = |prompt: Vec<u32>| {
+            let at = prompt.iter().position(|id| *id == memory);
+            let (before, behind) = prompt.split_at(at.unwrap_or(prompt.len()));
+            [before, behind].map(|ids| ids.iter().filter(|id| **id == text).count() as u128)
+        };
+        TemplateTokens {
+            read: around_memory(compiled.read.fill(&[other], &[other], &[memory])),
+            answer: around_memory(compiled.answer.fill(&[other], &[], &[memory])),
         }
     }
 
@@ -67,7 +122,9 @@ impl Turns {
         } else {
             self.first_chunk
         };
-        self.turns() as u128 * self.question + chunks
+        let TemplateTokens { read, answer } = self.text;
+        let text = self.chunks as u128 * read[0] + read[1] + answer[0];
+        self.turns() as u128 * self.question + chunks + text
     }
 
     /// Tokens of prompts that an attempt has for itself: the memory before each turn but the first, and
@@ -78,7 +135,8 @@ impl Turns {
         } else {
             self.chunk_tokens - self.first_chunk
         };
-        self.chunks as u128 * self.memory + chunks
+        let text = (self.chunks as u128 - 1) * self.text.read[1] + self.text.answer[1];
+        self.chunks as u128 * self.memory + chunks + text
     }
 
     pub(crate) fn sampled(&self) -> u128 {

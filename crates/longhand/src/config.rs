@@ -91,7 +91,7 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
 }
 
 fn list(args: &List, out: &mut impl Write) -> Result<()> {
-    let mut table = Table::new(["name", "paper", "size", "what it is for"]);
+    let mut table = Table::new(["name", "paper", "what it is for", "size"]);
     let mut entries = Vec::new();
     for shipped in shipped() {
         let experiment = shipped.experiment(&[])?;
@@ -107,8 +107,8 @@ fn list(args: &List, out: &mut impl Write) -> Result<()> {
         table.row([
             shipped.name.into(),
             paper.unwrap_or("-").into(),
-            size,
             experiment.description,
+            size,
         ]);
     }
     if args.json {

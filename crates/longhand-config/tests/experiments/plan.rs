@@ -41,9 +41,12 @@ fn token(n_positions: f64) -> f64 {
     3.0 * (MATRICES + 2.0 * 64.0 * n_positions)
 }
 
-// Five turns: 232 tokens of questions and chunks, 48 of memories before, 52 sampled; 66.4 a turn.
-const PROMPTS: f64 = 12.0 * 232.0 + 96.0 * 48.0;
+// Five turns. A group shares 232 tokens of questions and chunks, three marks before each of four memories, one
+// behind the first, which is empty, and two before the answer's. An attempt has 48 tokens of memories and four
+// marks behind them, and samples 52. That is 70.2 a turn.
+const PROMPTS: f64 = 12.0 * 247.0 + 96.0 * 52.0;
 const SAMPLED: f64 = 96.0 * 52.0;
+const HALF: f64 = 35.1;
 
 #[test]
 fn the_work_of_a_step_is_the_sum_done_by_hand() {
@@ -55,27 +58,26 @@ fn the_work_of_a_step_is_the_sum_done_by_hand() {
         work,
     } = plan.stages[1];
     assert_eq!((kind, n_steps), ("rl", 80));
-    close(work.prefill, PROMPTS * token(33.2));
-    close(work.decode, SAMPLED * (token(66.4) + HEAD));
+    close(work.prefill, PROMPTS * token(HALF));
+    close(work.decode, SAMPLED * (token(2.0 * HALF) + HEAD));
     // 52 tokens an attempt, all attempts side by side.
     close(work.decode_bytes, 52.0 * 4.0 * (3.0 * MATRICES + HEAD));
-    // Teacher prompts of 224 tokens a problem; 48 tokens of memories scored, and as many before them.
+    // The teacher's four turns: 4 * 8 + 192 tokens and 13 marks a group, 3 * 13 an attempt; of 48 tokens of
+    // memories the last of each is never run.
     let scored = 96.0 * 48.0;
-    close(
-        work.scoring,
-        (12.0 * 224.0 + 2.0 * scored) * token(33.2) + scored * HEAD,
-    );
+    let n_run = 12.0 * 237.0 + 96.0 * (39.0 - 4.0) + scored;
+    close(work.scoring, n_run * token(HALF) + scored * HEAD);
     let n_run = PROMPTS + SAMPLED - 480.0;
     close(
         work.training,
-        3.0 * n_run * token(33.2) + 4.0 * SAMPLED * HEAD,
+        3.0 * n_run * token(HALF) + 4.0 * SAMPLED * HEAD,
     );
     close(work.training_bytes, 666_240.0 * (14.0 + 44.0));
 
     let StagePlan { kind, work, .. } = plan.stages[0];
     assert_eq!(kind, "warm-start");
-    // 48 examples of 8 + 12 + 48 + 12 tokens, 12 of 8 + 12 + 4, the last of each never run.
-    let n_run = 48.0 * 79.0 + 12.0 * 23.0;
+    // 48 examples of 8 + 12 + 48 + 12 tokens and four marks, 12 of 8 + 12 + 4 and three, the last never run.
+    let n_run = 48.0 * 83.0 + 12.0 * 26.0;
     let predicted = 48.0 * 12.0 + 12.0 * 4.0;
     close(
         work.training,
@@ -89,7 +91,7 @@ fn what_is_asked_for_beside_is_counted() {
     let rl = |overrides: &[&str]| plan(overrides, &AT_MOST).stages[1].work;
     let base = rl(&[]);
     let n_run = PROMPTS + SAMPLED - 480.0;
-    let pass = n_run * token(33.2) + SAMPLED * HEAD;
+    let pass = n_run * token(HALF) + SAMPLED * HEAD;
     close(
         rl(&["stage.1.objective.kl.estimator=k3"]).scoring,
         base.scoring + pass,
@@ -102,12 +104,12 @@ fn what_is_asked_for_beside_is_counted() {
     close(int8.decode_bytes, base.decode_bytes / 4.0);
     assert_eq!(rl(&["stage.1.credit=outcome"]).scoring, 0.0);
     let again = rl(&["compute.activation_checkpointing=true"]);
-    close(again.training, base.training + n_run * token(33.2));
-    // Two updates; three passes, of which the budget makes one and a half.
+    close(again.training, base.training + n_run * token(HALF));
+    // Two updates; one, of 12468 rows in four passes.
     let two = rl(&["stage.1.mini_batches=2"]);
     close(two.training_bytes, 2.0 * base.training_bytes);
     let cut = rl(&["stage.1.micro_batch_tokens=4000"]);
-    close(cut.training_bytes, 666_240.0 * (3.0 * 14.0 + 44.0));
+    close(cut.training_bytes, 666_240.0 * (4.0 * 14.0 + 44.0));
     // 48 side by side need twice as many turns of the loop.
     let half = rl(&["stage.1.generation_batch=48"]);
     close(half.decode_bytes, 2.0 * base.decode_bytes);
@@ -115,16 +117,42 @@ fn what_is_asked_for_beside_is_counted() {
 
 #[test]
 fn a_chunk_behind_the_memory_is_shared_by_nobody_but_the_first() {
-    let work = plan(&["reader.template=memagent"], &AT_MOST).stages[1].work;
+    let template = "reader.template={ read = \"{question} {memory} {chunk}\", answer = \"{question} {memory}\" }";
+    let work = plan(&[template], &AT_MOST).stages[1].work;
     // Shared: five questions and the first chunk. Own: four memories and three chunks.
     let prompts = 12.0 * 88.0 + 96.0 * 192.0;
     close(work.prefill, prompts * token(33.2));
-    let derived = load(BASE, &["reader.template=memagent"]).unwrap().derived();
+    // The teacher's, too: a quarter of the chunks is the first.
+    let scored = 96.0 * 48.0;
+    let n_run = 12.0 * (32.0 + 48.0) + 96.0 * (36.0 + 144.0 - 4.0) + scored;
+    close(work.scoring, n_run * token(33.2) + scored * HEAD);
+    let derived = load(BASE, &[template]).unwrap().derived();
     let shared = (
         "stage.1 (rl): prompt tokens per step, at most".to_string(),
         "26880 (19488 with shared prefixes)".to_string(),
     );
     assert!(derived.contains(&shared), "{derived:#?}");
+}
+
+#[test]
+fn the_templates_text_is_counted_by_its_words() {
+    let template = "reader.template={ read = \"one two three {question}{chunk}{memory} four\", \
+                    answer = \"{question} five {memory}\" }";
+    let prompts = |tokenizer: &str| {
+        let tokenizer = format!("policy.from_scratch.tokenizer={tokenizer}");
+        plan(&[template, &tokenizer], &AT_MOST).stages[1]
+            .work
+            .prefill
+    };
+    let expected = |shared: f64, own: f64| {
+        let (shared, own) = (232.0 + shared, 48.0 + own);
+        let length = (shared + own + 52.0) / 5.0;
+        (12.0 * shared + 96.0 * own) * token(length / 2.0)
+    };
+    // Three words before each memory, one behind; one before the answer's.
+    close(prompts("word"), expected(4.0 * 3.0 + 1.0 + 1.0, 3.0));
+    // 1.3 tokens a word, rounded up: four, two and two.
+    close(prompts("bpe"), expected(4.0 * 4.0 + 2.0 + 2.0, 3.0 * 2.0));
 }
 
 #[test]
@@ -168,7 +196,7 @@ fn memory_is_the_sum_done_by_hand() {
     );
     let cut = plan(&["stage.1.micro_batch_tokens=4000"], &AT_MOST).memory;
     // The warm start's examples are the largest micro-batch then.
-    assert_eq!(cut.activations, 4068.0 * (256.0 + 3.0 * layer + kv));
+    assert_eq!(cut.activations, 4296.0 * (256.0 + 3.0 * layer + kv));
 }
 
 #[test]
@@ -177,7 +205,8 @@ fn measurements_are_before_after_and_between() {
     let once = |n_tokens: f64, n_chunks: f64| {
         // One attempt a document: questions, chunks and memories.
         let turns = n_chunks + 1.0;
-        let prompts = turns * 8.0 + n_tokens + n_chunks * 12.0;
+        let marks = n_chunks * 4.0 + 3.0;
+        let prompts = turns * 8.0 + n_tokens + n_chunks * 12.0 + marks;
         let length = (prompts + n_chunks * 12.0 + 4.0) / turns;
         400.0 * prompts * token(length / 2.0)
     };

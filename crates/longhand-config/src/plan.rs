@@ -407,7 +407,9 @@ impl Costs<'_> {
     }
 
     fn warm_start(&self, stage: &WarmStart, experiment: &Experiment) -> Work {
-        let (n_run, n_predicted) = stage.trained_rows(experiment, self.assumed.reply_share);
+        let mean_chunk = stage.chunk_sizes.iter().sum::<usize>() / stage.chunk_sizes.len();
+        let (n_run, n_predicted) =
+            stage.trained_rows(experiment, mean_chunk, self.assumed.reply_share);
         let examples = stage.examples_per_step;
         let length = n_run / (examples.read + examples.answer) as f64;
         Work {
@@ -432,9 +434,13 @@ impl Rl {
 }
 
 impl WarmStart {
-    /// As [`Rl::trained_rows`]: examples share nothing, and their chunks are of the mean size.
-    pub(crate) fn trained_rows(&self, experiment: &Experiment, reply_share: f64) -> (f64, f64) {
-        let chunk = self.chunk_sizes.iter().sum::<usize>() / self.chunk_sizes.len();
+    /// As [`Rl::trained_rows`] with chunks of this size: examples share nothing.
+    pub(crate) fn trained_rows(
+        &self,
+        experiment: &Experiment,
+        chunk: usize,
+        reply_share: f64,
+    ) -> (f64, f64) {
         let chunks = ChunkOptions {
             chunk_size: chunk.max(1 + experiment.reader.chunks.overlap),
             ..experiment.reader.chunks

@@ -58,7 +58,7 @@ const SPARE_TOKENS: f64 = 16.0 * 1024.0;
 /// Tokens in a page of keys: sequences part within one, and each has its own from there on.
 const PAGE: f64 = 16.0;
 /// The program with its tokenizer and texts.
-const PROGRAM: f64 = 32e6;
+const PROGRAM: f64 = 48e6;
 /// Share that the allocator holds beside what is used.
 const HELD_BACK: f64 = 0.06;
 
@@ -148,10 +148,11 @@ impl Experiment {
                     let n = rl.mini_batches as f64;
                     ((n_run / n, n_predicted / n), rl.micro_batch_tokens)
                 }
-                Stage::WarmStart(stage) => (
-                    stage.trained_rows(self, reply_share),
-                    stage.micro_batch_tokens,
-                ),
+                Stage::WarmStart(stage) => {
+                    let largest = stage.chunk_sizes.iter().max().copied().unwrap_or(1);
+                    let rows = stage.trained_rows(self, largest, reply_share);
+                    (rows, stage.micro_batch_tokens)
+                }
             };
             let budget = budget as f64;
             let share = (budget / n_run).min(1.0);

@@ -292,7 +292,7 @@ pub(crate) fn write_plan(experiment: &Experiment, out: &mut impl Write) -> Resul
         };
         experiment.plan(&shape, &assumed)
     });
-    let mut table = Table::new(["estimate", "at most", "with short replies"]);
+    let mut table = Table::new(["estimate", "full replies", "short replies"]);
     let [most, short] = &plans;
     for ((name, most), (_, short)) in most.rows().into_iter().zip(short.rows()) {
         table.row([name, most, short]);
@@ -300,7 +300,7 @@ pub(crate) fn write_plan(experiment: &Experiment, out: &mut impl Write) -> Resul
     writeln!(out, "{table}")?;
     writeln!(
         out,
-        "At most: replies fill their budgets. Short replies fill a quarter. Groups that teach nothing take less.\n"
+        "Full replies fill their budgets, short ones a quarter. Groups that teach nothing take less.\n"
     )?;
     write_seconds(experiment, &plans, &compute, &config, format, out)
 }
@@ -327,8 +327,8 @@ fn write_seconds(
     );
     let mut table = Table::new([
         "time on this machine, roughly",
-        "at most",
-        "with short replies",
+        "full replies",
+        "short replies",
     ]);
     let row = |name: String, seconds: [f64; 2]| {
         let [most, short] = seconds.map(duration);

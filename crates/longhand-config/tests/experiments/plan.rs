@@ -194,8 +194,12 @@ fn memory_is_the_sum_done_by_hand() {
         kept.activations,
         n_rows * (256.0 + 3.0 * 256.0 + 2.0 * layer + kv)
     );
-    let cut = plan(&["stage.1.micro_batch_tokens=4000"], &AT_MOST).memory;
-    // The warm start's examples are the largest micro-batch then.
+    let cut = [
+        "stage.1.micro_batch_tokens=4000",
+        "stage.0.chunk_sizes=[12, 48]",
+    ];
+    let cut = plan(&cut, &AT_MOST).memory;
+    // The warm start's examples are the largest micro-batch then, those with the longest chunks.
     assert_eq!(cut.activations, 4296.0 * (256.0 + 3.0 * layer + kv));
 }
 

@@ -340,16 +340,13 @@ fn write_seconds(
         let name = format!("stage.{idx} ({}): a step", stage.kind);
         table.row(row(name.clone(), of.map(|seconds| seconds.total())));
         if stage.kind == "rl" {
-            let phases: [(&str, fn(&Seconds) -> f64); 3] = [
-                ("generation", |seconds| seconds.generation),
-                ("scoring", |seconds| seconds.scoring),
-                ("training", |seconds| seconds.training),
+            let phases = [
+                ("generation", of.map(|seconds| seconds.generation)),
+                ("scoring", of.map(|seconds| seconds.scoring)),
+                ("training", of.map(|seconds| seconds.training)),
             ];
-            for (phase, part) in phases {
-                table.row(row(
-                    format!("{name}, {phase}"),
-                    [part(&of[0]), part(&of[1])],
-                ));
+            for (phase, seconds) in phases {
+                table.row(row(format!("{name}, {phase}"), seconds));
             }
         }
     }

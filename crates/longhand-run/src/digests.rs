@@ -254,7 +254,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
-fn digest_of(file: &mut File) -> io::Result<String> {
+pub(crate) fn digest_of(file: &mut File) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut block = vec![0; 1 << 16];
     loop {
@@ -351,7 +351,11 @@ mod tests {
             whole.to_uppercase(),
             format!("{whole}\n"),
             format!("{whole}{}", lines[0]),
-            whole.replace("model.txt", "../model.txt"),
+            // The right digest, of a file that is not the checkpoint's.
+            format!(
+                "{whole}{}",
+                lines[0].replace("model.txt", "optimizer/../model.txt")
+            ),
             whole.replace("optimizer/", "/optimizer/"),
         ] {
             fs::write(path.join(SUMS), &broken).expect("written");

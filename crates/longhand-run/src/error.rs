@@ -285,6 +285,19 @@ pub enum RunError {
         /// The checkpoint's folder.
         path: PathBuf,
     },
+    /// A data file that is not the one the run began with.
+    #[error(
+        "{path} is not the file that the run began with (its digest is not in {digests}); put that file \
+         back, or start a new run",
+        path = path.display(),
+        digests = digests.display()
+    )]
+    DataChanged {
+        /// The data file.
+        path: PathBuf,
+        /// The digests.
+        digests: PathBuf,
+    },
     /// A pointer to a checkpoint that is gone.
     #[error(
         "{pointer} names the checkpoint `{name}`, which does not exist; name another one, or write \

@@ -6,6 +6,7 @@
 //! RUN/
 //!   lock                                held by the process that writes the run; its number as text
 //!   config.toml                         the resolved experiment file
+//!   data.sha256                         digests of the data files that problems are read from
 //!   metrics.jsonl                       what was computed, one JSON object per line
 //!   timings.jsonl                       what the clock and the machine said, likewise
 //!   transcripts/STAGE-000012.jsonl.zst  every attempt of one step
@@ -37,6 +38,7 @@
 
 mod atomic_file;
 mod checkpoints;
+mod data_digests;
 mod digests;
 mod error;
 mod failures;

@@ -117,7 +117,11 @@ impl Experiment {
         path: &Path,
         overrides: &[String],
     ) -> Result<String, ConfigError> {
-        let tree = overridden(text, path, overrides)?;
+        let mut tree = overridden(text, path, overrides)?;
+        let mut conformed = tree.clone();
+        // What is wrong with it is for `parse` to say; what it reads as text is written as text.
+        let _ = conform(&mut conformed, EXPERIMENT);
+        overrides::take_texts(&mut tree, &conformed);
         Ok(toml::to_string(&tree.to_toml()).unwrap_or_else(|error| {
             unreachable!("a tree that was read as TOML can be written as TOML: {error}")
         }))

@@ -76,9 +76,52 @@ pub(crate) fn apply(root: &mut Node, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Makes values texts that are texts in `conformed`, the same tree held against the table of keys: `name=2026`
+/// means the text, and only the table knows that.
+pub(crate) fn take_texts(tree: &mut Node, conformed: &Node) {
+    match (&mut tree.value, &conformed.value) {
+        (Value::Table(entries), Value::Table(known)) => {
+            for entry in entries {
+                if let Some(known) = known.iter().find(|known| known.key == entry.key) {
+                    take_texts(&mut entry.node, &known.node);
+                }
+            }
+        }
+        (Value::List(nodes), Value::List(known)) => {
+            for (node, known) in nodes.iter_mut().zip(known) {
+                take_texts(node, known);
+            }
+        }
+        (value, Value::Text(text)) => *value = Value::Text(text.clone()),
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Experiment;
+    use std::path::Path;
+
+    #[test]
+    fn a_text_that_toml_takes_for_a_number_is_written_as_a_text() {
+        let text = crate::shipped()[0].text;
+        let path = Path::new("a.toml");
+        for (name, toml) in [
+            ("2026", "name = \"2026\"\n"),
+            ("1e3", "name = \"1e3\"\n"),
+            ("1979-05-27", "name = \"1979-05-27\"\n"),
+        ] {
+            let overrides = [format!("name={name}")];
+            let written = Experiment::overridden_toml(text, path, &overrides).unwrap();
+            assert!(written.contains(toml), "{written}");
+            let experiment = Experiment::parse(&written, path, &[]).unwrap();
+            assert_eq!(experiment.name, name);
+        }
+        // A number stays one.
+        let written = Experiment::overridden_toml(text, path, &["seed=7".into()]).unwrap();
+        assert!(written.contains("seed = 7\n"), "{written}");
+    }
 
     /// The value at `path` after the override, or what is wrong with it.
     fn after(file: &str, text: &str, path: &[&str]) -> String {

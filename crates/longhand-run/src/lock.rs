@@ -3,7 +3,8 @@
 //! `RUN/lock` is held with the system's lock on an open file: the system drops it when the process
 //! ends, however it ends, so there is never a stale one to remove. The file stays and names the last
 //! holder. Programs that the holder starts do not inherit it: the standard library opens files so
-//! that they are closed in them.
+//! that they are closed in them (for a moment before they begin they have it, though, so it is tried for
+//! a second).
 //!
 //! An open file outlives its name: a run whose folder is removed could write on without an error, and
 //! nobody would ever read a line of it. So before each write the lock is compared with what is on disk
@@ -14,11 +15,15 @@ use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::atomic_file::UNFINISHED;
 use crate::error::RunError;
 
 const LOCK: &str = "lock";
+/// How long a lock that is held is tried for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the writing process holds of a run.
 #[derive(Debug)]
@@ -35,15 +40,24 @@ impl Hold {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut lock = options.open(&path).map_err(RunError::unwritable(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(RunError::InUse {
-                    path: run.to_path_buf(),
-                    holder: holder(&mut lock),
-                });
+        let start = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // A program that the last holder was about to start has its files until it begins.
+                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(RunError::InUse {
+                        path: run.to_path_buf(),
+                        holder: holder(&mut lock),
+                    });
+                }
+                Err(TryLockError::Error(source)) => {
+                    return Err(RunError::Unlockable { path, source });
+                }
             }
-            Err(TryLockError::Error(source)) => return Err(RunError::Unlockable { path, source }),
         }
         name_holder(&mut lock).map_err(RunError::unwritable(&path))?;
         let hold = Hold {

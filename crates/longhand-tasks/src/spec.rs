@@ -1,5 +1,7 @@
 //! Which task is meant, as it is written in an experiment file.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -62,6 +64,17 @@ impl TaskSpec {
             TaskSpec::Jsonl(_) => 8,
         };
         Self::KINDS[kind_idx]
+    }
+
+    /// The files that its problems are read from; none for a generated task.
+    pub fn files(&self) -> Vec<&Path> {
+        let (path, test_path) = match self {
+            TaskSpec::Hotpotqa(options) => (&options.path, &options.test_path),
+            TaskSpec::Jsonl(options) => (&options.path, &options.test_path),
+            _ => return Vec::new(),
+        };
+        let both = std::iter::once(path).chain(test_path);
+        both.map(PathBuf::as_path).collect()
     }
 
     /// Checks the options, reads the file if there is one, and makes the source of problems.

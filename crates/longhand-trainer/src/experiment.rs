@@ -107,6 +107,7 @@ pub fn train(experiment: &Experiment, options: &TrainOptions) -> Result<Ended, T
     };
     let run = RunDir::create(&folder)?;
     run.write_config(&experiment.resolved_toml())?;
+    run.write_data_digests(&experiment.task.files())?;
     let begun = Begun {
         policy,
         bench,
@@ -129,6 +130,7 @@ pub fn resume(
 ) -> Result<Ended, TrainError> {
     let run = RunDir::open_to_write(folder)?;
     let experiment = Experiment::load(&folder.join("config.toml"), &[])?;
+    run.check_data_digests(&experiment.task.files())?;
     let Some(restored) = run.newest_whole_checkpoint::<Position>()? else {
         let policy = open_policy(&experiment, &compute(&experiment)?)?;
         let bench = Workbench::new(&experiment, &policy)?;

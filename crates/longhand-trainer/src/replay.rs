@@ -155,6 +155,7 @@ impl Rehearsal {
         is_before: impl Fn(&Position, &Experiment) -> bool,
     ) -> Result<Self, TrainError> {
         let experiment = Experiment::load(&run.path().join("config.toml"), &[])?;
+        run.check_data_digests(&experiment.task.files())?;
         let mut names = Vec::new();
         let mut latest: Option<(Position, PathBuf)> = None;
         for path in run.checkpoints()? {

@@ -5,6 +5,7 @@ mod first_update;
 mod fixture;
 mod gradients;
 mod invariance;
+mod judging;
 mod measurements;
 mod reference;
 mod refusals;

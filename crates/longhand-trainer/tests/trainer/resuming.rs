@@ -332,3 +332,35 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn other_data_make_another_run() {
+    let root = tempfile::tempdir().unwrap();
+    let (data, out) = (root.path().join("data.jsonl"), root.path().join("run"));
+    let line = |idx: usize| {
+        format!(
+            r#"{{"id":"p{idx}","question":"which tree","answer":"oak","document":"the farmer saw an oak . "}}"#
+        )
+    };
+    let lines: Vec<String> = (0..30).map(line).collect();
+    fs::write(&data, lines.join("\n")).unwrap();
+    let task = format!("task={{ kind = \"jsonl\", path = {data:?}, test_fraction = 0.5 }}");
+    let experiment = experiment(
+        "memagent",
+        &[
+            &task,
+            "eval.n_documents=2",
+            "eval.lengths=[36]",
+            "stage=[{ kind = \"rl\", steps = 3, problems_per_step = 2, group_size = 2, optimizer = { lr = 1e-3 } }]",
+        ],
+    );
+    stop_after(&out, 2, |options| train(&experiment, options).unwrap());
+    fs::write(&data, lines[1..].join("\n")).unwrap();
+    let error = resume(&out, &TrainOptions::default(), |_| ()).unwrap_err();
+    assert!(
+        error.to_string().contains("data.jsonl is not the file"),
+        "{error}"
+    );
+    fs::write(&data, lines.join("\n")).unwrap();
+    resume(&out, &TrainOptions::default(), |_| ()).unwrap();
+}

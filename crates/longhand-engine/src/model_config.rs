@@ -75,6 +75,12 @@ pub struct ModelConfig {
     pub end_ids: Vec<u32>,
 }
 
+/// The largest size that a model may have anywhere.
+const MAX_SIZE: usize = i32::MAX as usize;
+
+/// The most parameters that a model may have: 2^48, a thousand times the largest there are.
+const MAX_PARAMETERS: u128 = 1 << 48;
+
 /// A `config.json` that does not describe a model we have.
 #[derive(Debug, Error, PartialEq)]
 pub enum ModelConfigError {
@@ -105,25 +111,40 @@ pub enum ModelConfigError {
 
 impl ModelConfig {
     /// Number of parameters.
+    ///
+    /// # Panics
+    /// When there are more than the machine can count, which [`ModelConfig::check`] refuses.
     pub fn n_parameters(&self) -> usize {
-        let attention = self.hidden_size * self.head_dim * (2 * self.n_heads + 2 * self.n_kv_heads);
+        usize::try_from(self.count_parameters()).expect("a model that was checked")
+    }
+
+    /// Does not overflow while every size is below 2^31.
+    fn count_parameters(&self) -> u128 {
+        let wide = |size: usize| size as u128;
+        let (hidden, head_dim) = (wide(self.hidden_size), wide(self.head_dim));
+        let (n_heads, n_kv_heads) = (wide(self.n_heads), wide(self.n_kv_heads));
+        let attention = hidden * head_dim * (2 * n_heads + 2 * n_kv_heads);
         let biases = if self.family.qkv_bias() {
-            self.head_dim * (self.n_heads + 2 * self.n_kv_heads)
+            head_dim * (n_heads + 2 * n_kv_heads)
         } else {
             0
         };
         let head_norms = if self.family.qk_norm() {
-            2 * self.head_dim
+            2 * head_dim
         } else {
             0
         };
-        let feed_forward = 3 * self.hidden_size * self.intermediate_size;
-        let layer = attention + biases + head_norms + feed_forward + 2 * self.hidden_size;
+        let feed_forward = 3 * hidden * wide(self.intermediate_size);
+        let layer = attention + biases + head_norms + feed_forward + 2 * hidden;
         let tables = if self.tie_embeddings { 1 } else { 2 };
-        self.n_layers * layer + self.hidden_size + tables * self.vocab_size * self.hidden_size
+        wide(self.n_layers) * layer + hidden + tables * wide(self.vocab_size) * hidden
     }
 
-    /// Checks that the sizes fit together.
+    /// Checks that the sizes fit together, and that the model's can be counted: a file that claims more
+    /// than any machine holds would otherwise be believed.
+    ///
+    /// # Errors
+    /// [`ModelConfigError::Unsupported`] with the first size that is to blame.
     pub fn check(&self) -> Result<(), ModelConfigError> {
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -139,6 +160,10 @@ impl ModelConfig {
             if value == 0 {
                 return Err(unsupported(key, value, "it must be at least 1"));
             }
+            if MAX_SIZE < value {
+                let hint = format!("it must be at most {MAX_SIZE}");
+                return Err(unsupported(key, value, hint));
+            }
         }
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let hint = format!("it must divide num_attention_heads = {}", self.n_heads);
@@ -150,6 +175,11 @@ impl ModelConfig {
                 self.head_dim,
                 "the rotary embedding needs an even width",
             ));
+        }
+        let n_parameters = self.count_parameters();
+        if MAX_PARAMETERS < n_parameters {
+            let hint = format!("with it the model has {n_parameters} parameters");
+            return Err(unsupported("hidden_size", self.hidden_size, hint));
         }
         Ok(())
     }
@@ -396,6 +426,18 @@ mod tests {
             "it must divide num_attention_heads = 4",
         );
         check(|v| v["head_dim"] = json!(0), "`head_dim` = 0");
+        check(
+            |v| v["vocab_size"] = json!(3_000_000_000_u64),
+            "`vocab_size` = 3000000000 is not supported: it must be at most 2147483647",
+        );
+        // Each size for itself could be; together they are 2^61 numbers in the tables alone.
+        check(
+            |v| {
+                v["vocab_size"] = json!(1_u64 << 30);
+                v["hidden_size"] = json!(1_u64 << 30);
+            },
+            "the model has",
+        );
         check(|v| v["head_dim"] = json!(5), "even width");
         check(|v| v["eos_token_id"] = json!("</s>"), "eos_token_id");
         check(

@@ -16,6 +16,7 @@ use crate::{
     log::Log,
     optimizer::Updater,
     position::{Position, Stop},
+    progress::Progress,
     session::Session,
     workbench::Workbench,
 };
@@ -145,7 +146,9 @@ pub fn resume(
         return begun.begin(&experiment, &run, options);
     };
     restored.damaged.iter().for_each(&mut on_damage);
-    let Restored { path, state, .. } = restored;
+    let Restored {
+        name, path, state, ..
+    } = restored;
     let position = state.body;
     position.check(&experiment, &path)?;
     if position.finished {
@@ -161,6 +164,16 @@ pub fn resume(
         run.set_best(&best.name)?;
     }
     let (lines, superseded) = run.resume_lines(state.metrics_bytes, state.timings_bytes)?;
+    let made_again = match superseded.len() {
+        0 => String::new(),
+        n => format!(
+            "; {n} lines of metrics behind it are made again, the old ones are in superseded/"
+        ),
+    };
+    Progress::new(options.progress, "resume", 0).say(&format!(
+        "going on from checkpoint {}, stage {} after {} steps{made_again}",
+        name, position.stage_idx, position.steps_done
+    ));
     let TakenUp { policy, restored } = taken_up;
     let session = Session {
         last_rl: last_record(&run, |line| line["stage"] == "rl")?,

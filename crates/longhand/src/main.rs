@@ -16,6 +16,7 @@ mod inspect;
 mod load;
 mod read;
 mod replay;
+mod report;
 mod table;
 mod train;
 
@@ -51,6 +52,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Find what is wrong with a run, with advice
     Doctor(doctor::Args),
+    /// Write one self-contained HTML page about a run
+    Report(report::Args),
     /// List, show, copy and compare experiment files
     #[command(subcommand)]
     Config(config::Command),
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Eval(args) => eval::run(&args),
         Command::Read(args) => read::run(&args),

@@ -7,6 +7,7 @@ mod evaluate;
 mod fixture;
 mod models;
 mod read;
+mod runs;
 mod streams;
 mod train;
 mod usage;

@@ -25,7 +25,7 @@
 //! deleted.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,7 @@ use crate::digests::{STATE, SUMS, sizes_of, sums_of, verify_checkpoint};
 use crate::error::{CheckpointError, RunError};
 use crate::finite::first_non_finite;
 use crate::lines::Lines;
+use crate::lock::check_same_file;
 use crate::run_dir::{RunDir, is_plain};
 
 const LATEST: &str = "latest";
@@ -95,6 +96,7 @@ impl RunDir {
     ) -> Result<PathBuf, CheckpointError<E>> {
         self.check_still_there()?;
         lines.sync()?;
+        let held = self.hold_checkpoints_folder()?;
         let (path, hidden) = self.prepare(name)?;
         let saved = write(&hidden)
             .map_err(|source| CheckpointError::Write {
@@ -102,13 +104,53 @@ impl RunDir {
                 source,
             })
             .and_then(|()| Ok(self.complete(&hidden, &path, state, lines)?))
+            // Whoever writes may have made anew what was removed or moved in the meantime.
+            .and_then(|()| Ok(self.check_checkpoints_folder(held.as_ref())?))
             .and_then(|()| Ok(self.publish(name, &path, &hidden)?));
         if let Err(error) = saved {
             // The first error is the one to tell; the next save removes what stays.
             let _ = fs::remove_dir_all(&hidden);
-            return Err(error);
+            // Except that a folder which is gone or closed says more than the file that met it first.
+            return Err(match self.check_checkpoints_folder(held.as_ref()) {
+                Err(cause @ (RunError::Gone { .. } | RunError::ReadOnly { .. })) => cause.into(),
+                _ => error,
+            });
         }
         Ok(path)
+    }
+
+    /// The folder of checkpoints, held open where the system can open folders, to tell it from one that
+    /// is made in its place. A run is made with it: where it is missing, somebody removed it, and the
+    /// checkpoints that a resume needs.
+    fn hold_checkpoints_folder(&self) -> Result<Option<File>, RunError> {
+        let path = self.checkpoints_folder();
+        match fs::metadata(&path) {
+            Ok(there) if there.is_dir() => {}
+            Ok(_) => {
+                return Err(RunError::unwritable(&path)(
+                    io::ErrorKind::NotADirectory.into(),
+                ));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(RunError::Gone { path });
+            }
+            Err(error) => return Err(RunError::unreadable(&path)(error)),
+        }
+        if !cfg!(unix) {
+            return Ok(None);
+        }
+        File::open(&path)
+            .map(Some)
+            .map_err(RunError::unreadable(&path))
+    }
+
+    /// Whether the run and its folder of checkpoints are still where they were.
+    fn check_checkpoints_folder(&self, held: Option<&File>) -> Result<(), RunError> {
+        self.check_still_there()?;
+        match held {
+            Some(held) => check_same_file(held, &self.checkpoints_folder()),
+            None => Ok(()),
+        }
     }
 
     /// The newest checkpoint, or none if the run has not saved any.
@@ -263,7 +305,6 @@ impl RunDir {
         }
         let folder = self.checkpoints_folder();
         let path = folder.join(name);
-        fs::create_dir_all(&folder).map_err(RunError::unwritable(&folder))?;
         self.remove_leftovers()?;
         let hidden = unfinished(&path).map_err(RunError::unwritable(&path))?;
         fs::create_dir(&hidden).map_err(RunError::unwritable(&hidden))?;

@@ -96,6 +96,12 @@ impl Judge {
         })
     }
 
+    /// Numbers the next requests from `id` on. Records of failures name the request: whoever goes on with
+    /// what another judge began gets the same ones. No id should come twice.
+    pub fn count_from(&mut self, id: u64) {
+        self.next_id = id;
+    }
+
     /// Asks for the reward of each answer: one result for each question, in their order, whichever
     /// process gave it. A reward is within `[0, 1]`.
     ///

@@ -146,6 +146,7 @@ impl<'a> Learner<'a> {
             policy_version: policy.weights_id().version,
         };
         let weights = policy.weights_id();
+        self.bench.count_requests_of_step(step);
         let mut phases = Phases::default();
         let mut rollouts = Rollouts::default();
         let done = self

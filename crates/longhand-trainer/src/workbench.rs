@@ -202,6 +202,18 @@ impl Workbench {
         Ok(self.tokenizer.decode(ids)?.trim().to_string())
     }
 
+    /// Numbers the judge's next requests after the step of RL that is due. Transcripts keep what the judge
+    /// said with the request's number, so that a run which was resumed has to count as one that was not.
+    pub(crate) fn count_requests_of_step(&self, step: usize) {
+        /// More than a step has attempts; numbers stay exact as floating-point numbers.
+        const REQUESTS_PER_STEP: u64 = 1_000_000;
+        if let Some(judge) = &self.judge {
+            let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those below are for measurements before the first step.
+            judge.count_from((step as u64 + 1).saturating_mul(REQUESTS_PER_STEP));
+        }
+    }
+
     /// What the checker or the judge says of each answer, in order.
     ///
     /// # Errors

@@ -27,7 +27,6 @@ use crate::{
 )]
 pub(crate) struct Args {
     /// Experiment file (TOML)
-    #[arg(required_unless_present = "resume")]
     config: Option<PathBuf>,
     /// Replace a value of the file, such as `seed=3` or `stage.0.steps=10`; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]

@@ -59,7 +59,9 @@ fn calls_that_make_no_sense_are_bad_usage() {
     place
         .longhand("trian")
         .fails(2, &["unrecognized subcommand 'trian'", "'train'"]);
-    place.longhand("train").fails(2, &["<CONFIG>"]);
+    place
+        .longhand("train")
+        .fails(2, &["name an experiment file", "--resume"]);
     place.longhand("train a.toml --sed 3").fails(2, &["--sed"]);
     place.longhand("eval").fails(2, &["<RUN_OR_MODEL>"]);
     place

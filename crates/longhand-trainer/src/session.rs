@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Instant};
 
 use longhand_config::{BestIs, Checkpoint, Experiment, Rl, Stage, WarmStart};
 use longhand_policy::Policy;
-use longhand_run::{Labels, LengthPoint, LengthSeries, RunDir, Series};
+use longhand_run::{Labels, LengthPoint, LengthSeries, RunDir, RunError, Series};
 use longhand_tasks::Split;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,6 +74,15 @@ impl Session<'_> {
                 folder: self.run.path().to_path_buf(),
                 checkpoint: self.run.latest_checkpoint()?,
             }),
+            Err(error @ (TrainError::Run(_) | TrainError::Checkpoint(_))) => {
+                // A folder that is gone or closed says more than the file that met it first.
+                match self.run.check_still_there() {
+                    Err(cause @ (RunError::Gone { .. } | RunError::ReadOnly { .. })) => {
+                        Err(cause.into())
+                    }
+                    _ => Err(error),
+                }
+            }
             Err(error) => Err(error),
         }
     }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::{
     error::TrainError,
-    not_finite::{Moment, NotFinite},
+    not_finite::{Moment, NotFinite, TokenPlace},
     optimizer::Updater,
     timing::Timing,
     workbench::Workbench,
@@ -100,7 +100,12 @@ impl<'a> WarmStarter<'a> {
         step: usize,
     ) -> Result<(WarmStartReport, Timing), TrainError> {
         let start = Instant::now();
-        let examples = self.examples(step)?;
+        let at = Moment {
+            stage: "warm-start",
+            step,
+            policy_version: policy.weights_id().version,
+        };
+        let (examples, places) = self.examples(step)?;
         let contexts: Vec<Context<'_>> = examples
             .iter()
             .enumerate()
@@ -129,6 +134,20 @@ impl<'a> WarmStarter<'a> {
             for context_idx in micro_batch {
                 let example = &examples[context_idx];
                 let of_example = &values[grad.len()..grad.len() + example.target.len()];
+                if let Some(token) = of_example.iter().position(|lp| !lp.is_finite()) {
+                    let (problem_idx, turn) = places[context_idx];
+                    let place = TokenPlace {
+                        problem_idx,
+                        problem_id: None,
+                        attempt: 0,
+                        turn,
+                        token: Some(token),
+                    };
+                    let what = "the log-probability of an expert's token";
+                    let value = f64::from(of_example[token]);
+                    let found = NotFinite::of_token(what, value, place, at);
+                    return Err(TrainError::NotFinite(Box::new(found)));
+                }
                 let sum: f64 = of_example.iter().map(|lp| f64::from(*lp)).sum();
                 let weight = if is_answer(example.kind) {
                     answer_loss -= sum / n_answer as f64;
@@ -141,11 +160,6 @@ impl<'a> WarmStarter<'a> {
             }
             self.updater.accumulate(policy, pass, &grad);
         }
-        let at = Moment {
-            stage: "warm-start",
-            step,
-            policy_version: policy.weights_id().version,
-        };
         for (what, value) in [
             ("the loss of the notes", read_loss),
             ("the loss of the answers", answer_loss),
@@ -171,8 +185,8 @@ impl<'a> WarmStarter<'a> {
     }
 
     /// Expert turns of one update. Document length and chunk size are drawn once an update; lists of
-    /// equal length are drawn from as pairs.
-    fn examples(&mut self, step: usize) -> Result<Vec<Example>, TrainError> {
+    /// equal length are drawn from as pairs. Returns the problem and turn of each example too.
+    fn examples(&mut self, step: usize) -> Result<(Vec<Example>, Vec<WalkTurn>), TrainError> {
         let streams = StreamBase {
             seed: self.seed,
             purpose: Purpose::EXPERT,
@@ -196,6 +210,7 @@ impl<'a> WarmStarter<'a> {
         let wanted = &self.settings.examples_per_step;
         let (mut n_read, mut n_answer) = (0, 0);
         let mut examples = Vec::with_capacity(wanted.read + wanted.answer);
+        let mut places = Vec::with_capacity(wanted.read + wanted.answer);
         while n_read < wanted.read || n_answer < wanted.answer {
             let available = self.bench.source.n_problems(Split::Train);
             let idx = available.map_or(self.next_problem, |available| {
@@ -206,7 +221,8 @@ impl<'a> WarmStarter<'a> {
                 .bench
                 .problem(Split::Train, self.seed, idx, tokens[length_idx])?;
             let mut rng = streams.key(self.next_problem, self.stage, 1).rng();
-            for example in expert_walk(&problem, &setup, self.settings.forget, &mut rng)? {
+            let walk = expert_walk(&problem, &setup, self.settings.forget, &mut rng)?;
+            for (turn, example) in walk.into_iter().enumerate() {
                 let (n, limit) = if is_answer(example.kind) {
                     (&mut n_answer, wanted.answer)
                 } else {
@@ -215,12 +231,16 @@ impl<'a> WarmStarter<'a> {
                 if *n < limit {
                     *n += 1;
                     examples.push(example);
+                    places.push((idx, turn));
                 }
             }
         }
-        Ok(examples)
+        Ok((examples, places))
     }
 }
+
+/// A problem's index in its source, and a turn of the expert's walk over it.
+type WalkTurn = (u64, usize);
 
 fn is_answer(kind: TurnKind) -> bool {
     kind == TurnKind::Answer
@@ -278,7 +298,7 @@ mod tests {
         let mut settings = warm_start(&experiment).clone();
         settings.micro_batch_tokens = 80;
         let starter = || WarmStarter::new(&settings, &bench, experiment.seed, 0);
-        let examples = starter().examples(0).unwrap();
+        let (examples, _) = starter().examples(0).unwrap();
         let n_of = |answer: bool| {
             let of_kind = |example: &&Example| is_answer(example.kind) == answer;
             examples.iter().filter(of_kind).count()
@@ -338,7 +358,7 @@ mod tests {
         let (report, _) = starter().step(&mut stepped, 0).unwrap();
 
         // The same from each example by itself.
-        let examples = starter().examples(0).unwrap();
+        let (examples, _) = starter().examples(0).unwrap();
         let reads = || examples.iter().filter(|example| !is_answer(example.kind));
         let n: usize = reads().map(|example| example.target.len()).sum();
         let mut updater = Updater::new(&settings.optimizer, 1);
@@ -365,8 +385,8 @@ mod tests {
         settings.chunk_sizes = vec![18];
         let mut first = WarmStarter::new(&settings, &bench, experiment.seed, 0);
         let mut second = WarmStarter::new(&settings, &bench, experiment.seed, 1);
-        let examples = first.examples(0).unwrap();
-        for others in [first.examples(1).unwrap(), second.examples(0).unwrap()] {
+        let (examples, _) = first.examples(0).unwrap();
+        for (others, _) in [first.examples(1).unwrap(), second.examples(0).unwrap()] {
             // Prompts of answers are short and may come twice; a chunk hardly does.
             let reads = others.iter().filter(|example| !is_answer(example.kind));
             assert_eq!(reads.filter(|read| examples.contains(read)).count(), 0);

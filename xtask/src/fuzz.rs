@@ -78,16 +78,21 @@ pub fn run(root: &Path, options: &Options) -> Result<(), String> {
         let found = builds.join("corpora").join(target);
         fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
         let seconds = format!("-max_total_time={}", options.seconds);
-        // The parsers have no unsafe code, so no sanitizer: it would need a compiler that is not stable.
-        let words = ["fuzz", "run", "--sanitizer", "none", "--fuzz-dir", FOLDER];
-        let mut command = ci::cargo(root, &words);
+        let fuzz = |verb: &str| {
+            // The parsers have no unsafe code, so no sanitizer: it would need a compiler that is not stable.
+            let words = ["fuzz", verb, "--sanitizer", "none", "--fuzz-dir", FOLDER];
+            let mut command = ci::cargo(root, &words);
+            command.arg(target).env("CARGO_TARGET_DIR", &builds);
+            command
+        };
+        // By itself, so that code that does not build is not taken for an input that breaks it.
+        ci::run_command(&mut fuzz("build"))?;
+        let mut command = fuzz("run");
         command
-            .arg(target)
             .arg(&found)
             .arg(root.join(FOLDER).join("corpora").join(target))
             .args(["--", &seconds, "-print_final_stats=1"])
-            .args(LIMITS)
-            .env("CARGO_TARGET_DIR", &builds);
+            .args(LIMITS);
         // Some targets write a folder for every input; memory is faster and is not worn out.
         let in_memory = Path::new("/dev/shm");
         if in_memory.is_dir() {

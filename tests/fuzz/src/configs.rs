@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use longhand_config::{Experiment, differences_of_texts};
+use longhand_config::{Assumed, Experiment, PolicySource, differences_of_texts};
 use longhand_engine::ModelConfig;
 use longhand_memory::{Part, TemplateText, TemplatesText, TurnRole};
 
@@ -35,8 +35,26 @@ pub(crate) fn experiment(bytes: &[u8]) {
             let same =
                 differences_of_texts(&resolved, &resolved).expect("what was resolved is TOML");
             assert_eq!(same, []);
+            check_plan(&experiment);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// What a run would cost can be told for every experiment that is accepted.
+fn check_plan(experiment: &Experiment) {
+    let PolicySource::FromScratch(scratch) = &experiment.policy else {
+        return;
+    };
+    let assumed = Assumed {
+        product_bytes: 4,
+        reply_share: 1.0,
+    };
+    let plan = experiment.plan(&scratch.shape(), &assumed);
+    assert!(1.0 <= plan.n_parameters && 0.0 <= plan.memory.total());
+    let stages = plan.stages.iter().map(|stage| stage.work);
+    for work in stages.chain([plan.measurements]) {
+        assert!(0.0 <= work.multiply_adds(), "{work:?}");
     }
 }
 

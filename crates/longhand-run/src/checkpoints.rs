@@ -120,28 +120,14 @@ impl RunDir {
     }
 
     /// The folder of checkpoints, held open where the system can open folders, to tell it from one that
-    /// is made in its place. A run is made with it: where it is missing, somebody removed it, and the
-    /// checkpoints that a resume needs.
+    /// is made in its place.
     fn hold_checkpoints_folder(&self) -> Result<Option<File>, RunError> {
-        let path = self.checkpoints_folder();
-        match fs::metadata(&path) {
-            Ok(there) if there.is_dir() => {}
-            Ok(_) => {
-                return Err(RunError::unwritable(&path)(
-                    io::ErrorKind::NotADirectory.into(),
-                ));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(RunError::Gone { path });
-            }
-            Err(error) => return Err(RunError::unreadable(&path)(error)),
-        }
         if !cfg!(unix) {
             return Ok(None);
         }
-        File::open(&path)
-            .map(Some)
-            .map_err(RunError::unreadable(&path))
+        let path = self.checkpoints_folder();
+        let held = File::open(&path).map_err(RunError::unreadable(&path))?;
+        Ok(Some(held))
     }
 
     /// Whether the run and its folder of checkpoints are still where they were.
@@ -567,7 +553,8 @@ mod tests {
         .expect_err("the caller failed");
         assert_eq!(
             error.to_string(),
-            "cannot write the checkpoint `second`: the disk is full"
+            "cannot write the checkpoint `second`: the disk is full; those before it are whole: mend the cause \
+             and resume the run"
         );
         assert_eq!(entries(&run), before);
         assert_eq!(latest(&run), Some(first));
@@ -764,15 +751,35 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_way_of_the_folder_is_an_error() {
+    fn a_folder_of_checkpoints_that_is_removed_or_replaced_is_an_error() {
         let (_root, run) = run();
-        fs::remove_dir(run.checkpoints_folder()).expect("removed");
-        fs::write(run.checkpoints_folder(), "a file").expect("written");
-        let error = try_save(&run, "one", |_| Ok::<(), Infallible>(())).expect_err("no folder");
-        assert!(
-            matches!(error, CheckpointError::Run(RunError::Unwritable { .. })),
-            "{error}"
-        );
+        let folder = run.checkpoints_folder();
+        let lines = run.lines().expect("opened");
+        let check = |write: &dyn Fn(&Path) -> io::Result<()>| {
+            let error = run.save_checkpoint("one", &1, &lines, write);
+            let error = error.expect_err("no folder").to_string();
+            let gone = format!("{} is gone", folder.display());
+            assert!(error.starts_with(&gone), "{error}");
+        };
+        fs::remove_dir(&folder).expect("removed");
+        check(&|_| Ok(()));
+        assert!(!folder.exists());
+        fs::write(&folder, "a file").expect("written");
+        check(&|_| Ok(()));
+        assert_eq!(fs::read_to_string(&folder).expect("kept"), "a file");
+        if !cfg!(unix) {
+            return;
+        }
+        // While the checkpoint is written, and whoever writes it makes the folder anew.
+        fs::remove_file(&folder).expect("removed");
+        fs::create_dir(&folder).expect("made");
+        let moved = run.path().join("moved");
+        check(&|hidden| {
+            fs::rename(&folder, &moved)?;
+            fs::create_dir_all(hidden)?;
+            fs::write(hidden.join("model.txt"), "one")
+        });
+        assert_eq!(fs::read_dir(&folder).expect("readable").count(), 0);
     }
 
     #[test]

@@ -367,7 +367,9 @@ impl RunError {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError<E> {
     /// The caller's part failed; the checkpoints that were there still are.
-    #[error("cannot write the checkpoint `{name}`: {source}")]
+    #[error(
+        "cannot write the checkpoint `{name}`: {source}; those before it are whole: mend the cause and resume the run"
+    )]
     Write {
         /// The checkpoint's name.
         name: String,

@@ -22,6 +22,8 @@ use crate::atomic_file::UNFINISHED;
 use crate::error::RunError;
 
 const LOCK: &str = "lock";
+/// The folder of checkpoints, in the run's.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 /// How long a lock that is held is tried for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -69,7 +71,7 @@ impl Hold {
         Ok(hold)
     }
 
-    /// Whether the folder is there, is the one that was locked, and takes files.
+    /// Whether the folder is there, is the one that was locked, has its checkpoints, and takes files.
     pub(crate) fn check(&self, run: &Path) -> Result<(), RunError> {
         let there = match fs::metadata(run) {
             Ok(there) if there.is_dir() => there,
@@ -77,6 +79,11 @@ impl Hold {
             _ => return Err(gone(run)),
         };
         check_same_file(&self.lock, &run.join(LOCK))?;
+        // A run is made with it. Where it is missing, so is what a resume begins at.
+        let checkpoints = run.join(CHECKPOINTS);
+        if !checkpoints.is_dir() {
+            return Err(gone(&checkpoints));
+        }
         if there.permissions().readonly() {
             // Permissions do not bind everybody (root, for one), and still say what somebody wants.
             return Err(read_only(run, "nobody may write to it"));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::atomic_file::{sync_parent, write_file_atomic};
 use crate::digests::sha256;
 use crate::error::RunError;
-use crate::lock::Hold;
+use crate::lock::{CHECKPOINTS, Hold};
 
 const CONFIG: &str = "config.toml";
 
@@ -225,7 +225,7 @@ impl RunDir {
     /// `checkpoints`, with a folder for each and the files that name them.
     #[must_use]
     pub fn checkpoints_folder(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     pub(crate) fn plots_folder(&self) -> PathBuf {

@@ -11,6 +11,7 @@ pub mod map;
 pub mod readme;
 pub mod rust_source;
 pub mod sanitize;
+pub mod soak;
 pub mod tidy;
 
 use std::fmt;
@@ -38,6 +39,10 @@ pub const COMMANDS: &[(&str, &str)] = &[
     (
         "fuzz",
         "look for bytes that break a parser, a minute each; also --seconds N, TARGET...",
+    ),
+    (
+        "soak",
+        "run many small steps and see that memory does not grow; also --steps N, --program PATH",
     ),
 ];
 

@@ -22,6 +22,10 @@ fn main() -> ExitCode {
             Ok(options) => xtask::fuzz::run(&root, &options),
             Err(problem) => return usage(&problem),
         },
+        ["soak", words @ ..] => match xtask::soak::Options::parse(words) {
+            Ok(options) => xtask::soak::run(&root, &options),
+            Err(problem) => return usage(&problem),
+        },
         ["sanitize"] => xtask::sanitize::run(&root),
         ["help" | "--help" | "-h"] => {
             print!("{}", help());

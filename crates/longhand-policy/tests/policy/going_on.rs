@@ -4,6 +4,8 @@ use std::{fs, path::Path};
 
 use longhand_policy::{AdamW, AdamWSettings, Compute, Engine, Family, PassBuffers, Policy};
 use longhand_rollout::Generate;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::fixture;
 
@@ -166,4 +168,44 @@ fn a_file_with_a_number_that_is_not_finite_is_refused_with_its_place() {
             && message.contains("model.safetensors holds NaN at index 7"),
         "{message}"
     );
+}
+
+#[test]
+fn hostile_files_are_errors_and_never_panics() {
+    let mut policy = fixture::policy(Family::Qwen3, false, Engine::Auto);
+    let mut adamw = AdamW::new(SETTINGS);
+    update(&mut policy, &mut adamw, 0);
+    let folder = tempfile::tempdir().unwrap();
+    policy.save(folder.path()).unwrap();
+    adamw.save(&policy, folder.path()).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut n_refused = 0;
+    for file in [
+        "model.safetensors",
+        "optimizer.safetensors",
+        "config.json",
+        "tokenizer.json",
+    ] {
+        let path = folder.path().join(file);
+        let whole = fs::read(&path).unwrap();
+        for _ in 0..150 {
+            let mut bytes = whole.clone();
+            // Headers are where damage does most.
+            let end = bytes.len().min(2000);
+            for _ in 0..rng.random_range(1..4) {
+                let at = rng.random_range(0..end);
+                bytes[at] = rng.random();
+            }
+            if rng.random_bool(0.2) {
+                bytes.truncate(rng.random_range(0..bytes.len()));
+            }
+            fs::write(&path, &bytes).unwrap();
+            let loaded = Policy::load(folder.path(), policy.compute());
+            let refused = loaded.is_err() || AdamW::load(SETTINGS, &policy, folder.path()).is_err();
+            n_refused += usize::from(refused);
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    assert!(100 < n_refused, "{n_refused}");
+    Policy::load(folder.path(), policy.compute()).unwrap();
 }

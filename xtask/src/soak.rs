@@ -129,10 +129,10 @@ pub fn run(root: &Path, options: &Options) -> Result<(), String> {
 fn overrides(n_steps: usize) -> Vec<String> {
     vec![
         format!("stage.1.steps={n_steps}"),
-        "stage.1.problems_per_step=16".to_owned(),
+        "stage.1.problems_per_step=64".to_owned(),
         "stage.1.group_size=8".to_owned(),
         "stage.1.generation_batch=256".to_owned(),
-        "stage.1.micro_batch_tokens=2048".to_owned(),
+        "stage.1.micro_batch_tokens=8192".to_owned(),
         "stage.1.optimizer.lr=1e-4".to_owned(),
         "eval.every=20".to_owned(),
         "checkpoint.every=10".to_owned(),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use clap::ArgGroup;
 use longhand_config::Experiment;
 use longhand_run::Transcript;
 use longhand_trainer::{Ended, EvalReport, Outcome, Stop, TrainOptions, resume, train};
@@ -20,6 +21,7 @@ use crate::{
 /// Arguments of `longhand train`.
 #[derive(clap::Args)]
 #[command(
+    group(ArgGroup::new("run").required(true).args(["config", "resume"])),
     after_help = "Ctrl-C (SIGINT) and SIGTERM end the run after the step under way, with a checkpoint; a second \
                   one ends it at once. Either way it can be resumed.\n\n\
                   Exit codes: 0 done, 1 failed, 2 bad usage or a bad configuration, 130 stopped by SIGINT, \

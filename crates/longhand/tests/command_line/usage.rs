@@ -61,7 +61,7 @@ fn calls_that_make_no_sense_are_bad_usage() {
         .fails(2, &["unrecognized subcommand 'trian'", "'train'"]);
     place
         .longhand("train")
-        .fails(2, &["name an experiment file", "--resume"]);
+        .fails(2, &["<CONFIG|--resume <RUN>>"]);
     place.longhand("train a.toml --sed 3").fails(2, &["--sed"]);
     place.longhand("eval").fails(2, &["<RUN_OR_MODEL>"]);
     place

@@ -1,7 +1,7 @@
 //! Runs of the built program that are killed, stopped, damaged, starved and misled: what is left is whole, and a
 //! resumed run ends as the one that nothing happened to.
 //!
-//! Signals and small disks are unix's; the last few tests run everywhere.
+//! Signals and small disks are unix's; broken numbers and refusals are tried everywhere.
 
 #[cfg(unix)]
 mod chance;

@@ -50,7 +50,7 @@ fn what_cannot_be_resumed_is_refused_with_the_reason() {
     }
     place
         .longhand("train")
-        .fails(2, &["name an experiment file, or a run with --resume"]);
+        .fails(2, &["<CONFIG|--resume <RUN>>"]);
     assert!(before(&run) == finished, "something was changed");
 
     let config = run.join("config.toml");

@@ -157,6 +157,21 @@ impl RunDir {
         self.pointed_at(BEST)
     }
 
+    /// Names the latest checkpoint, where `latest` names another one: a run may have been killed when a
+    /// checkpoint had its name and was not the latest yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunDir::set_best`].
+    pub fn set_latest(&self, name: &str) -> Result<(), RunError> {
+        self.check_still_there()?;
+        let path = self.existing(name)?;
+        match self.latest_checkpoint() {
+            Ok(Some(latest)) if latest == path => Ok(()),
+            _ => self.name_latest(name),
+        }
+    }
+
     /// Names the best checkpoint.
     ///
     /// # Errors
@@ -365,6 +380,10 @@ impl RunDir {
             })?;
             sync_parent(path).map_err(RunError::unwritable(path))?;
         }
+        self.name_latest(name)
+    }
+
+    fn name_latest(&self, name: &str) -> Result<(), RunError> {
         let mut names = self.checkpoint_names()?;
         names.retain(|other| other != name);
         names.push(name.to_owned());
@@ -780,6 +799,26 @@ mod tests {
             fs::write(hidden.join("model.txt"), "one")
         });
         assert_eq!(fs::read_dir(&folder).expect("readable").count(), 0);
+    }
+
+    #[test]
+    fn the_latest_can_be_named_and_is_left_alone_where_it_is_named() {
+        let (_root, run) = run();
+        save(&run, "one");
+        let two = save(&run, "two");
+        let pointer = run.checkpoints_folder().join(LATEST);
+        for text in ["one\n", "gone\n"] {
+            fs::write(&pointer, text).expect("written");
+            run.set_latest("two").expect("written");
+            assert_eq!(
+                run.latest_checkpoint().expect("readable"),
+                Some(two.clone())
+            );
+        }
+        fs::write(&pointer, "two").expect("written");
+        run.set_latest("two").expect("nothing to do");
+        assert_eq!(fs::read_to_string(&pointer).expect("readable"), "two");
+        run.set_latest("three").expect_err("not there");
     }
 
     #[test]

@@ -151,6 +151,8 @@ pub fn resume(
     } = restored;
     let position = state.body;
     position.check(&experiment, &path)?;
+    // A kill may have come between the checkpoint and its pointer.
+    run.set_latest(&name)?;
     if position.finished {
         return Ok(Ended::NothingLeft {
             folder: folder.to_owned(),

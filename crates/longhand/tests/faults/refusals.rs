@@ -29,6 +29,11 @@ fn what_cannot_be_resumed_is_refused_with_the_reason() {
     assert!(out.contains("is finished: nothing is left to do"), "{out}");
     assert!(before(&run) == finished, "something was changed");
 
+    // As after a kill between the last checkpoint and its pointer.
+    fs::write(run.join("checkpoints/latest"), "stage-2\n").unwrap();
+    place.resume(&run).wait().succeeds();
+    assert!(before(&run) == finished, "the pointer is mended");
+
     for name in ["nowhere", "whole/checkpoints/final"] {
         let folder = place.path(name);
         place

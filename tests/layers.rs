@@ -49,6 +49,7 @@ const TABLE: &[Place] = &[
     place("0", "longhand-kernels", NO_BURN, &[]),
     place("0", "longhand-reward-judge", NO_BURN, &[]),
     place("0", "longhand-tensorboard", NO_BURN, &[]),
+    place("0", "longhand-chat", NO_BURN, &[]),
     place(
         "1",
         "longhand-rollout",
@@ -125,6 +126,7 @@ const TABLE: &[Place] = &[
         "longhand",
         BURN,
         &[
+            "longhand-chat",
             "longhand-kernels",
             "longhand-memory",
             "longhand-reward-outcome",

@@ -239,23 +239,6 @@ impl RunDir {
         }
     }
 
-    /// Removes checkpoints that moved aside because another one was saved under their name.
-    ///
-    /// # Errors
-    ///
-    /// A folder that cannot be read or removed.
-    pub fn remove_replaced(&self) -> Result<(), RunError> {
-        let folder = self.checkpoints_folder();
-        for entry in fs::read_dir(&folder).map_err(RunError::unreadable(&folder))? {
-            let entry = entry.map_err(RunError::unreadable(&folder))?;
-            if entry.file_name().to_string_lossy().starts_with(REPLACED) {
-                let path = entry.path();
-                fs::remove_dir_all(&path).map_err(RunError::unwritable(&path))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Names of the complete checkpoints, oldest first: those of the list, then those it lacks.
     pub(crate) fn checkpoint_names(&self) -> Result<Vec<String>, RunError> {
         let folder = self.checkpoints_folder();
@@ -638,8 +621,6 @@ mod tests {
         for place in ["one", "replaced-one", "replaced-one-2"] {
             verify_checkpoint(&folder.join(place)).expect("whole");
         }
-        run.remove_replaced().expect("removed");
-        assert_eq!(entries(&run), ["latest", "one", "order"]);
         assert_eq!(names(&run.checkpoints().expect("listed")), ["one"]);
         assert_eq!(
             names(&run.prune("", 0).expect("pruned")),

@@ -116,7 +116,7 @@ pub enum TrainError {
         /// The last failure in full.
         last: String,
     },
-    /// A step failed; what was known of it was kept.
+    /// A run that had begun failed; what was known of its step was kept.
     #[error("{source}{}", told(kept, run))]
     Step {
         /// Why.

@@ -183,6 +183,7 @@ pub fn resume(
             line["stage"] == "eval" && line["temperature"] == 0.0
         })?
         .and_then(|line| line["lengths"][0]["accuracy"].as_f64()),
+        saved_at: Some((position.stage_idx, position.steps_done)),
         log: Log::new(&run, &experiment.resolved_toml(), lines, superseded)?,
         experiment: &experiment,
         bench: &bench,
@@ -220,6 +221,7 @@ impl Begun {
             restored: None,
             last_rl: None,
             last_accuracy: None,
+            saved_at: None,
         };
         // The first checkpoint: whatever becomes of the policy's own folder, the run can begin again.
         session.checkpoint(&self.policy, None)?;

@@ -48,6 +48,9 @@ struct EvalLine<'a> {
     report: EvalReport,
 }
 
+/// How names of checkpoints begin that were written because a run stopped.
+const OF_STOPS: &str = "stopped-";
+
 /// One process's part of a run.
 pub(crate) struct Session<'a> {
     pub(crate) experiment: &'a Experiment,
@@ -62,6 +65,8 @@ pub(crate) struct Session<'a> {
     /// The last record of each kind, for the metric that decides which checkpoint is best.
     pub(crate) last_rl: Option<Value>,
     pub(crate) last_accuracy: Option<f64>,
+    /// The stage and its steps at which the run was last saved.
+    pub(crate) saved_at: Option<(usize, usize)>,
 }
 
 impl Session<'_> {
@@ -83,7 +88,13 @@ impl Session<'_> {
                     _ => Err(error),
                 }
             }
-            Err(error) => Err(error),
+            Err(error @ TrainError::Step { .. }) => Err(error),
+            // Between steps too it is worth saying how to go on.
+            Err(error) => Err(TrainError::Step {
+                source: Box::new(error),
+                kept: Vec::new(),
+                run: self.run.path().to_path_buf(),
+            }),
         }
     }
 
@@ -103,12 +114,14 @@ impl Session<'_> {
             }
             self.position = self.position.after_stage();
             self.checkpoint(policy, None)?;
+            self.prune()?;
         }
         let after = self.measure(policy, "after")?;
         let before = self.measured_before()?.unwrap_or_else(|| after.clone());
         self.plot(&before, &after)?;
         self.position.finished = true;
         let checkpoint = self.checkpoint(policy, None)?;
+        self.prune()?;
         let transcript = self.telling_transcript()?;
         Ok(Outcome {
             folder: self.run.path().to_path_buf(),
@@ -222,13 +235,27 @@ impl Session<'_> {
     /// Between two steps: stops where that is asked for, with a checkpoint.
     fn stop_or_go_on(&mut self, policy: &Policy, updater: &Updater) -> Result<(), TrainError> {
         match self.options.stop.check() {
-            // At its start a stage has its checkpoint already.
-            Err(stopped) if 0 < self.position.steps_done => {
-                self.checkpoint(policy, Some(updater))?;
+            Err(stopped) => {
+                self.checkpoint_of_stop(policy, updater)?;
                 Err(stopped)
             }
-            other => other,
+            Ok(()) => Ok(()),
         }
+    }
+
+    /// Saves the run where it happens to stop, unless it has just been saved. Such a checkpoint goes when
+    /// the next one is due, so that a run which was stopped keeps what one that was not keeps.
+    fn checkpoint_of_stop(
+        &mut self,
+        policy: &Policy,
+        updater: &Updater,
+    ) -> Result<Option<PathBuf>, TrainError> {
+        let here = (self.position.stage_idx, self.position.steps_done);
+        if self.saved_at == Some(here) {
+            return Ok(None);
+        }
+        let name = format!("{OF_STOPS}{}", self.position.name(self.experiment));
+        self.save(&name, policy, Some(updater)).map(Some)
     }
 
     /// Measures between two steps of a stage. Broken off, it is made again by whoever resumes.
@@ -242,7 +269,7 @@ impl Session<'_> {
         let lengths = &self.experiment.eval.lengths[..1];
         match self.evaluate(policy, label, temperature, lengths) {
             Err(TrainError::Stopped { signal }) => {
-                self.checkpoint(policy, Some(updater))?;
+                self.checkpoint_of_stop(policy, updater)?;
                 Err(TrainError::Stopped { signal })
             }
             other => other,
@@ -277,9 +304,10 @@ impl Session<'_> {
                 .and_then(|records| Ok(self.run.write_transcripts("rl", step as u64, &records)?));
             kept.extend(written);
         }
-        let is_unmoved = policy.weights_id().version == version_before;
-        if is_unmoved && 0 < self.position.steps_done {
-            kept.extend(self.checkpoint(policy, Some(updater)));
+        if policy.weights_id().version == version_before
+            && let Ok(Some(path)) = self.checkpoint_of_stop(policy, updater)
+        {
+            kept.push(path);
         }
         if let TrainError::NotFinite(found) = &error {
             kept.extend(write_failure(self.run, found, &self.position));
@@ -379,10 +407,19 @@ impl Session<'_> {
         updater: Option<&Updater>,
     ) -> Result<PathBuf, TrainError> {
         let name = self.position.name(self.experiment);
+        self.save(&name, policy, updater)
+    }
+
+    fn save(
+        &mut self,
+        name: &str,
+        policy: &Policy,
+        updater: Option<&Updater>,
+    ) -> Result<PathBuf, TrainError> {
         let lines = self.log.lines();
-        Ok(self
+        let path = self
             .run
-            .save_checkpoint(&name, &self.position, lines, |folder| {
+            .save_checkpoint(name, &self.position, lines, |folder| {
                 policy
                     .save(folder)
                     .map_err(|error| Box::new(TrainError::from(error)))?;
@@ -392,17 +429,22 @@ impl Session<'_> {
                         .map_err(|error| Box::new(TrainError::from(error)))?;
                 }
                 Ok(())
-            })?)
+            })?;
+        self.saved_at = Some((self.position.stage_idx, self.position.steps_done));
+        Ok(path)
     }
 
     /// Lets go of old checkpoints within stages.
     fn prune(&self) -> Result<(), TrainError> {
         let keep_last = self.experiment.checkpoint.keep_last;
-        for prefix in ["rl-", "warm-start-"] {
+        for (prefix, keep_last) in [
+            ("rl-", keep_last),
+            ("warm-start-", keep_last),
+            (OF_STOPS, 0),
+        ] {
             self.run.prune(prefix, keep_last)?;
         }
-        // A stop in the middle of a measurement left less under the same name.
-        Ok(self.run.remove_replaced()?)
+        Ok(())
     }
 
     fn measure(&mut self, policy: &Policy, label: &str) -> Result<Measured, TrainError> {

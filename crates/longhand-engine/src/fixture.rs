@@ -13,6 +13,7 @@ pub(crate) fn config() -> ModelConfig {
         n_kv_heads: 2,
         head_dim: 6,
         rope_theta: 10_000.0,
+        rope_scaling: crate::RopeScaling::Unscaled,
         norm_eps: 1e-5,
         tie_embeddings: false,
         max_positions: 256,

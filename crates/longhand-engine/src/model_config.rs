@@ -3,6 +3,8 @@
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use crate::rope_scaling::RopeScaling;
+
 /// The three architectures that one transformer covers; they differ in two switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -65,6 +67,8 @@ pub struct ModelConfig {
     pub head_dim: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
+    /// How the rotary frequencies are stretched.
+    pub rope_scaling: RopeScaling,
     /// Added to the mean square in every norm.
     pub norm_eps: f64,
     /// Whether the head reuses the embedding.
@@ -229,17 +233,10 @@ impl ModelConfig {
         // Newer files nest the rotary settings, older ones keep them at the top.
         let rope = object.get("rope_parameters").and_then(Value::as_object);
         let scaling = rope.or_else(|| object.get("rope_scaling").and_then(Value::as_object));
-        if let Some(scaling) = scaling {
-            let kind = scaling.get("rope_type").or_else(|| scaling.get("type"));
-            let kind = kind.and_then(Value::as_str).unwrap_or("default");
-            if kind != "default" {
-                return Err(unsupported(
-                    "rope_scaling",
-                    kind,
-                    "supported is the unscaled rotary embedding",
-                ));
-            }
-        }
+        let rope_scaling = match scaling {
+            Some(scaling) => RopeScaling::from_json(scaling)?,
+            None => RopeScaling::Unscaled,
+        };
         let theta_holder = if rope.is_some_and(|r| r.contains_key("rope_theta")) {
             rope.unwrap_or(&object)
         } else {
@@ -257,6 +254,7 @@ impl ModelConfig {
             n_kv_heads: size(&object, "num_key_value_heads", Some(n_heads))?,
             head_dim: size(&object, "head_dim", Some(hidden_size / n_heads.max(1)))?,
             rope_theta: number(theta_holder, "rope_theta", 10_000.0)?,
+            rope_scaling,
             norm_eps: number(&object, "rms_norm_eps", 1e-6)?,
             tie_embeddings: match object.get("tie_word_embeddings") {
                 None | Some(Value::Null) => false,
@@ -276,7 +274,7 @@ impl ModelConfig {
             [one] => json!(one),
             several => json!(several),
         };
-        let value = json!({
+        let mut value = json!({
             "architectures": [self.family.architecture()],
             "model_type": self.family.model_type(),
             "vocab_size": self.vocab_size,
@@ -295,7 +293,19 @@ impl ModelConfig {
             "eos_token_id": end,
             "torch_dtype": "float32",
         });
+        if let Some(scaling) = self.rope_scaling.to_json() {
+            value["rope_scaling"] = scaling;
+        }
         format!("{value:#}\n")
+    }
+
+    /// `[head_dim / 2]` Radians by which each pair of a head is turned from one position to the next.
+    pub fn inverse_frequencies(&self) -> Vec<f64> {
+        let width = self.head_dim as f64;
+        let frequency = |i: usize| self.rope_theta.powf(-2.0 * i as f64 / width);
+        (0..self.head_dim / 2)
+            .map(|i| self.rope_scaling.scaled(frequency(i)))
+            .collect()
     }
 }
 
@@ -344,7 +354,7 @@ fn number(
     }
 }
 
-fn wrong(key: &'static str, expected: &'static str, found: &Value) -> ModelConfigError {
+pub(crate) fn wrong(key: &'static str, expected: &'static str, found: &Value) -> ModelConfigError {
     let found = if found.is_null() {
         "nothing".to_string()
     } else {
@@ -357,7 +367,7 @@ fn wrong(key: &'static str, expected: &'static str, found: &Value) -> ModelConfi
     }
 }
 
-fn unsupported(
+pub(crate) fn unsupported(
     key: &'static str,
     value: impl ToString,
     hint: impl Into<String>,
@@ -384,6 +394,7 @@ mod tests {
             n_kv_heads: 2,
             head_dim: 6,
             rope_theta: 10_000.0,
+            rope_scaling: RopeScaling::Unscaled,
             norm_eps: 1e-5,
             tie_embeddings: false,
             max_positions: 64,

@@ -129,13 +129,7 @@ impl Model {
                 down,
             }
         };
-        let half = config.head_dim / 2;
-        let frequency = |i: usize| {
-            config
-                .rope_theta
-                .powf(-2.0 * i as f64 / config.head_dim as f64)
-        };
-        let frequencies: Vec<f64> = (0..half).map(frequency).collect();
+        let frequencies = config.inverse_frequencies();
         Self {
             cpu: cpu.clone(),
             config: config.clone(),

@@ -17,6 +17,7 @@ pub(crate) fn configs() -> Vec<ModelConfig> {
         n_kv_heads: 2,
         head_dim: 6,
         rope_theta: 10_000.0,
+        rope_scaling: longhand_engine::RopeScaling::Unscaled,
         norm_eps: 1e-5,
         tie_embeddings,
         max_positions: 64,

@@ -18,6 +18,7 @@ mod on_burn;
 mod on_cpu;
 mod optimizer;
 mod policy;
+mod tensor_file;
 mod tokenizer;
 mod weights;
 
@@ -25,7 +26,7 @@ pub use backend::{BACKEND, Device};
 pub use compute::{Compute, Engine, RolloutWeights};
 pub use longhand_engine::{
     Cpu, CpuError, Family, Format, GenerateError, Initialisation, Isa, Keep, Model, ModelConfig,
-    ModelConfigError, PassBuffers, Precision, Weights,
+    ModelConfigError, PassBuffers, Precision, RopeScaling, Weights,
 };
 pub use on_burn::NoBf16;
 pub use optimizer::{AdamW, AdamWSettings, OptimizerError};

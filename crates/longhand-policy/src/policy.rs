@@ -147,7 +147,8 @@ impl Policy {
         Self::new(config, tokenizer, weights, compute)
     }
 
-    /// Reads a folder in Hugging Face layout: `config.json`, `model.safetensors`, `tokenizer.json`.
+    /// Reads a folder in Hugging Face layout: `config.json`, `tokenizer.json`, and `model.safetensors` or the
+    /// files that `model.safetensors.index.json` names.
     ///
     /// # Errors
     /// When one of them cannot be read, or they do not belong together.
@@ -163,7 +164,7 @@ impl Policy {
         let config =
             ModelConfig::from_json(&text).map_err(|source| PolicyError::Config { path, source })?;
         let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
-        let weights = weights::load(&folder.join("model.safetensors"), &config)?;
+        let weights = weights::load(folder, &config)?;
         Self::new(config, tokenizer, weights, compute)
     }
 

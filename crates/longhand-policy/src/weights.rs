@@ -2,14 +2,16 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fs::{self, File},
     path::{Path, PathBuf},
 };
 
 use longhand_engine::{ModelConfig, Parameter, Weights, parameters};
-use safetensors::{Dtype, SafeTensorError, SafeTensors, View, tensor::TensorView};
+use safetensors::{Dtype, SafeTensorError, View, tensor::TensorView};
 use thiserror::Error;
+
+use crate::tensor_file::ModelFiles;
 
 /// Weights that could not be read or written.
 #[derive(Debug, Error)]
@@ -58,6 +60,14 @@ pub enum WeightsError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
+    /// The list of a model's files does not fit them.
+    #[error("{path} does not fit the files beside it: {reason}")]
+    Index {
+        /// The list.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// A number is NaN or infinite.
     #[error(
         "tensor `{name}` in {path} holds {value} at index {idx}: such weights can neither sample nor \
@@ -85,27 +95,13 @@ pub enum WeightsError {
     },
 }
 
-/// Reads a model; every tensor of the file must be used and every tensor of the model present.
-pub(crate) fn load(path: &Path, config: &ModelConfig) -> Result<Weights, WeightsError> {
-    let bytes = fs::read(path).map_err(|source| WeightsError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| WeightsError::Format {
-        path: path.to_owned(),
-        reason: e.to_string(),
-    })?;
-    let mut unused: BTreeMap<String, TensorView<'_>> = file
-        .iter()
-        .map(|(name, view)| (name.to_string(), view))
-        .collect();
+/// Reads a model's folder; every tensor there must be used and every tensor of the model present. Left
+/// unused, as by others, are a head of its own beside tied embeddings and stored rotary frequencies.
+pub(crate) fn load(folder: &Path, config: &ModelConfig) -> Result<Weights, WeightsError> {
+    let mut files = ModelFiles::open(folder)?;
     let weights = Weights::assemble(config, |Parameter { name, shape }| {
-        let view = unused
-            .remove(name.as_str())
-            .ok_or_else(|| WeightsError::Missing {
-                path: path.to_owned(),
-                name: name.clone(),
-            })?;
+        let (tensor, path) = files.take(name)?;
+        let view = tensor.view();
         let transposed = is_projection(name);
         let mut expected = shape.to_vec();
         if transposed {
@@ -113,20 +109,22 @@ pub(crate) fn load(path: &Path, config: &ModelConfig) -> Result<Weights, Weights
         }
         if view.shape() != expected {
             return Err(WeightsError::Shape {
-                path: path.to_owned(),
+                path,
                 name: name.clone(),
                 found: view.shape().to_vec(),
                 expected,
             });
         }
-        let values = to_f32(&view).ok_or_else(|| WeightsError::Type {
-            path: path.to_owned(),
-            name: name.clone(),
-            found: format!("{:?}", view.dtype()),
-        })?;
+        let Some(values) = to_f32(&view) else {
+            return Err(WeightsError::Type {
+                path,
+                name: name.clone(),
+                found: format!("{:?}", view.dtype()),
+            });
+        };
         if let Some(idx) = values.iter().position(|value| !value.is_finite()) {
             return Err(WeightsError::NotFinite {
-                path: path.to_owned(),
+                path,
                 name: name.clone(),
                 idx,
                 value: values[idx],
@@ -138,13 +136,17 @@ pub(crate) fn load(path: &Path, config: &ModelConfig) -> Result<Weights, Weights
             values
         })
     })?;
-    if unused.is_empty() {
+    let (mut names, path) = files.unread();
+    names.retain(|name| {
+        let is_tied_head = config.tie_embeddings && name == "lm_head.weight";
+        !is_tied_head && !name.ends_with("rotary_emb.inv_freq")
+    });
+    if names.is_empty() {
         Ok(weights)
     } else {
-        let names = unused.into_keys().collect::<Vec<_>>().join(", ");
         Err(WeightsError::Extra {
-            path: path.to_owned(),
-            names,
+            path,
+            names: names.join(", "),
         })
     }
 }

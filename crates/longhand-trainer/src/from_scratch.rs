@@ -39,6 +39,7 @@ pub fn from_scratch(
         n_kv_heads: settings.n_kv_heads,
         head_dim: settings.head_dim,
         rope_theta: settings.rope_theta,
+        rope_scaling: longhand_policy::RopeScaling::Unscaled,
         norm_eps: settings.norm_eps,
         tie_embeddings: settings.tie_embeddings,
         max_positions: settings.max_positions,

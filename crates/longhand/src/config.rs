@@ -402,6 +402,7 @@ fn model_config(experiment: &Experiment) -> Result<ModelConfig> {
                 n_kv_heads: shape.n_kv_heads,
                 head_dim: shape.head_dim,
                 rope_theta: scratch.rope_theta,
+                rope_scaling: longhand_policy::RopeScaling::Unscaled,
                 norm_eps: scratch.norm_eps,
                 tie_embeddings: shape.tie_embeddings,
                 max_positions: scratch.max_positions,

@@ -25,6 +25,7 @@ pub(crate) fn small_model() -> (Model, Weights) {
         n_kv_heads: 2,
         head_dim: 64,
         rope_theta: 10_000.0,
+        rope_scaling: longhand_engine::RopeScaling::Unscaled,
         norm_eps: 1e-5,
         tie_embeddings: false,
         max_positions: 4096,

@@ -141,13 +141,10 @@ impl<B: Backend> Transformer<B> {
         let ModelConfig {
             n_heads,
             n_kv_heads,
-            head_dim,
-            rope_theta,
             ..
         } = *config;
-        let rotation = Rotation::new(
-            positions, n_heads, n_kv_heads, head_dim, rope_theta, &device,
-        );
+        let frequencies = config.inverse_frequencies();
+        let rotation = Rotation::new(positions, n_heads, n_kv_heads, &frequencies, &device);
         let mut x = self.embed_tokens.val().select(0, ids);
         for (layer_idx, layer) in self.layers.iter().enumerate() {
             x = layer.forward(config, products, x, &rotation, |q, k, v| {

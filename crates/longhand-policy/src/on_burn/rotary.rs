@@ -25,19 +25,16 @@ struct Angles<B: Backend> {
 }
 
 impl<B: Backend> Rotation<B> {
-    /// The rotation of each token by its position.
+    /// The rotation of each token by its position; `frequencies` `[head_dim / 2]` in radians a position.
     pub(crate) fn new(
         positions: &[usize],
         n_heads: usize,
         n_kv_heads: usize,
-        head_dim: usize,
-        theta: f64,
+        frequencies: &[f64],
         device: &B::Device,
     ) -> Self {
-        let half = head_dim / 2;
-        let frequencies: Vec<f64> = (0..half)
-            .map(|i| theta.powf(-2.0 * i as f64 / head_dim as f64))
-            .collect();
+        let half = frequencies.len();
+        let head_dim = 2 * half;
         // In f64 and on the host: far positions turn by many circles. Heads are repeated on the device.
         let of_angles = |function: fn(f64) -> f64| {
             let angles = positions

@@ -10,12 +10,12 @@ use std::{
 };
 
 use longhand_engine::{Parameter, PassBuffers, Weights, parameters};
-use safetensors::SafeTensors;
 use thiserror::Error;
 
 use super::{AdamW, AdamWSettings, BurnAdamW, CpuState, State};
 use crate::{
     policy::{Body, Policy},
+    tensor_file::TensorFile,
     weights::{Tensor, WeightsError, save_tensors, to_f32},
 };
 
@@ -135,24 +135,17 @@ impl CpuState {
             path: path.to_owned(),
             reason,
         };
-        let bytes = fs::read(path).map_err(|source| OptimizerError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
-        let (_, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|error| bad(error.to_string()))?;
-        let n_updates = header
-            .metadata()
-            .as_ref()
-            .and_then(|metadata| metadata.get(N_UPDATES)?.parse().ok())
+        let mut file = TensorFile::open(path)?;
+        let n_updates = file
+            .note(N_UPDATES)
+            .and_then(|n_updates| n_updates.parse().ok())
             .ok_or_else(|| bad(format!("its metadata have no `{N_UPDATES}`")))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| bad(error.to_string()))?;
-        let moments = |prefix: &str| {
+        let mut moments = |prefix: &str| {
             Weights::assemble(policy.config(), |Parameter { name, shape }| {
                 let name = format!("{prefix}.{name}");
-                let view = file
-                    .tensor(&name)
-                    .map_err(|error| bad(format!("{name}: {error}")))?;
+                let tensor = file.read(&name)?;
+                let tensor = tensor.ok_or_else(|| bad(format!("it has no tensor `{name}`")))?;
+                let view = tensor.view();
                 if view.shape() != shape {
                     let found = view.shape();
                     return Err(bad(format!("{name} has shape {found:?}, not {shape:?}")));

@@ -29,6 +29,7 @@ pub(crate) fn policy(family: Family, tie_embeddings: bool, engine: Engine) -> Po
         n_kv_heads: 2,
         head_dim: 6,
         rope_theta: 10_000.0,
+        rope_scaling: longhand_policy::RopeScaling::Unscaled,
         norm_eps: 1e-5,
         tie_embeddings,
         max_positions: 64,

@@ -96,7 +96,7 @@ fn the_state_of_another_policy_or_engine_is_refused_by_name() {
     let on_burn = fixture::policy(Family::Qwen3, false, Engine::Burn);
     assert!(refusal(&on_burn).contains("another engine"));
     fs::write(folder.path().join("optimizer.safetensors"), "torn").unwrap();
-    assert!(refusal(&policy).contains("optimizer.safetensors is not the state"));
+    assert!(refusal(&policy).contains("optimizer.safetensors is not a safetensors file"));
 }
 
 #[test]

@@ -49,6 +49,7 @@ const TABLE: &[Place] = &[
     place("0", "longhand-kernels", NO_BURN, &[]),
     place("0", "longhand-reward-judge", NO_BURN, &[]),
     place("0", "longhand-tensorboard", NO_BURN, &[]),
+    place("0", "longhand-gguf", NO_BURN, &[]),
     place("0", "longhand-chat", NO_BURN, &[]),
     place(
         "1",
@@ -136,6 +137,7 @@ const TABLE: &[Place] = &[
             "longhand-config",
             "longhand-compute",
             "longhand-doctor",
+            "longhand-gguf",
             "longhand-inspect",
             "longhand-report",
             "longhand-policy",

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod ci;
+pub mod fetch;
 pub mod files;
 pub mod fuzz;
 pub mod map;
@@ -39,6 +40,10 @@ pub const COMMANDS: &[(&str, &str)] = &[
     (
         "fuzz",
         "look for bytes that break a parser, a minute each; also --seconds N, TARGET...",
+    ),
+    (
+        "fetch",
+        "obtain a real model into models/; `cargo xtask fetch smollm2`",
     ),
     (
         "soak",

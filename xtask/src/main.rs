@@ -26,6 +26,10 @@ fn main() -> ExitCode {
             Ok(options) => xtask::soak::run(&root, &options),
             Err(problem) => return usage(&problem),
         },
+        ["fetch", name] => xtask::fetch::run(&root, name),
+        ["fetch"] => {
+            return usage(&format!("name a model: {}", xtask::fetch::names()));
+        }
         ["sanitize"] => xtask::sanitize::run(&root),
         ["help" | "--help" | "-h"] => {
             print!("{}", help());

@@ -1,0 +1,6 @@
+//! Small GGUF files, written here, through the whole import.
+
+mod blocks;
+mod hostile;
+mod model;
+mod writer;

@@ -12,12 +12,14 @@ mod data;
 mod doctor;
 mod eval;
 mod failure;
+mod import;
 mod inspect;
 mod load;
 mod read;
 mod replay;
 mod report;
 mod table;
+mod template;
 mod train;
 
 use std::{io::IsTerminal as _, process::ExitCode};
@@ -61,6 +63,11 @@ enum Command {
     Eval(eval::Args),
     /// Answer a question about a document, showing the notes of every turn
     Read(read::Args),
+    /// Turn a GGUF file into a model's folder in Hugging Face layout
+    Import(import::Args),
+    /// Check or show a model's chat template
+    #[command(subcommand)]
+    Template(template::Command),
     /// Make problems, check data files, train tokenizers
     #[command(subcommand)]
     Data(data::Command),
@@ -86,6 +93,8 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Config(command) => config::run(&command),
+        Command::Import(args) => import::run(&args),
+        Command::Template(command) => template::run(&command),
         Command::Eval(args) => eval::run(&args),
         Command::Read(args) => read::run(&args),
         Command::Data(command) => data::run(&command),

@@ -60,7 +60,7 @@ fn projections_are_stored_as_others_expect_them() {
 
 #[test]
 fn broken_folders_are_described() {
-    let check = |damage: fn(&std::path::Path), expected: &str| {
+    let check = |damage: fn(&Path), expected: &str| {
         let folder = tempfile::tempdir().unwrap();
         fixture::policy(Family::Qwen3, false, Engine::Auto)
             .save(folder.path())
@@ -71,7 +71,7 @@ fn broken_folders_are_described() {
             .to_string();
         assert!(error.contains(expected), "{error}");
     };
-    fn edit_config(folder: &std::path::Path, key: &str, value: Value) {
+    fn edit_config(folder: &Path, key: &str, value: Value) {
         let path = folder.join("config.json");
         let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         config[key] = value;
@@ -194,7 +194,7 @@ fn files_that_were_cut_off_or_lack_what_their_header_says_are_refused() {
     assert!(refusal(&whole[..5]).contains("it has 5 bytes"));
     assert!(refusal(&whole[..whole.len() - 4]).contains("the file has"));
     assert!(refusal(&[&whole[..], &[0; 4]].concat()).contains("it was cut off or added to"));
-    let mut absurd = whole.clone();
+    let mut absurd = whole;
     absurd[..8].copy_from_slice(&(u64::MAX / 2).to_le_bytes());
     assert!(refusal(&absurd).contains("its header claims 9223372036854775807 bytes"));
 }

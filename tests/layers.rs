@@ -46,6 +46,7 @@ const TABLE: &[Place] = &[
     place("0", "longhand-advantage", NO_BURN, &[]),
     place("0", "longhand-objective", NO_BURN, &[]),
     place("0", "longhand-tasks", NO_BURN, &[]),
+    place("0", "longhand-documents", NO_BURN, &[]),
     place("0", "longhand-kernels", NO_BURN, &[]),
     place("0", "longhand-reward-judge", NO_BURN, &[]),
     place("0", "longhand-tensorboard", NO_BURN, &[]),
@@ -129,6 +130,7 @@ const TABLE: &[Place] = &[
         &[
             "longhand-chat",
             "longhand-kernels",
+            "longhand-documents",
             "longhand-memory",
             "longhand-reward-outcome",
             "longhand-tasks",

@@ -267,6 +267,12 @@ static JSONL: &[Key] = &[
         Kind::Text,
         "the data, one problem per line; relative to the working directory",
     ),
+    defaults_to(
+        "format",
+        Kind::Choice(&["auto", "longhand", "longbench", "gsm8k", "verl"]),
+        "\"auto\"",
+        "whose records these are; `auto` tells it from the fields of the first one",
+    ),
     optional(
         "test_path",
         Kind::Text,
@@ -373,6 +379,26 @@ mod tests {
 
     use super::*;
     use crate::schema::Default;
+
+    #[test]
+    fn the_formats_are_those_of_the_task() {
+        let format = JSONL.iter().find(|key| key.name == "format").unwrap();
+        let Kind::Choice(choices) = format.kind else {
+            panic!("a choice");
+        };
+        for choice in choices {
+            let table = format!("kind = \"jsonl\"\npath = \"a\"\nformat = \"{choice}\"");
+            let spec: TaskSpec = toml_table(&table).try_into().unwrap();
+            assert!(toml::Table::try_from(&spec).unwrap()["format"].as_str() == Some(choice));
+        }
+        let spec: TaskSpec = toml_table("kind = \"jsonl\"\npath = \"a\"")
+            .try_into()
+            .unwrap();
+        let TaskSpec::Jsonl(options) = spec else {
+            panic!("a jsonl task");
+        };
+        assert_eq!(options.format, longhand_tasks::RecordFormat::Auto);
+    }
 
     fn toml_table(text: &str) -> toml::Table {
         text.parse().unwrap()

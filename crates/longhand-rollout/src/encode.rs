@@ -192,6 +192,7 @@ mod tests {
             question: "q?".to_owned(),
             paragraphs,
             answers: vec!["no".to_owned(), "nope".to_owned()],
+            classes: Vec::new(),
             n_facts: 1,
         }
     }

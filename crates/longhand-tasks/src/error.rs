@@ -103,6 +103,27 @@ pub enum TaskError {
         /// The file.
         path: PathBuf,
     },
+    /// The fields of a file are those of no known format.
+    #[error(
+        "{path}, {place}: no format has the fields {}; there are {}",
+        quoted(fields), crate::data_file::FORMATS_WITH_FIELDS, path = path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its first record.
+        place: RecordPlace,
+        /// The fields of that record.
+        fields: Vec<String>,
+    },
+    /// A file is Parquet by its first bytes, but cannot be read as such.
+    #[error("{path} cannot be read as Parquet: {reason}", path = path.display())]
+    BadParquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file has broken records.
     #[error("{first}{}", and_more(*n_more))]
     BadRecords {
@@ -129,13 +150,48 @@ fn and_more(n_more: usize) -> String {
     }
 }
 
+fn quoted(fields: &[String]) -> String {
+    /// A file of columns may have thousands.
+    const N_SHOWN: usize = 12;
+    let mut shown: Vec<String> = fields
+        .iter()
+        .take(N_SHOWN)
+        .map(|field| format!("`{field}`"))
+        .collect();
+    if fields.is_empty() {
+        return "of an empty object".to_owned();
+    }
+    if N_SHOWN < fields.len() {
+        shown.push(format!("and {} more", fields.len() - N_SHOWN));
+    }
+    shown.join(", ")
+}
+
+/// Where a record starts in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordPlace {
+    /// On this line, from 1.
+    Line(usize),
+    /// In this row, from 1.
+    Row(usize),
+}
+
+impl fmt::Display for RecordPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordPlace::Line(line) => write!(f, "line {line}"),
+            RecordPlace::Row(row) => write!(f, "row {row}"),
+        }
+    }
+}
+
 /// One fault of one record of a data file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRecord {
     /// The file.
     pub path: PathBuf,
-    /// The line on which the record starts, from 1.
-    pub line: usize,
+    /// Where in the file the record starts.
+    pub place: RecordPlace,
     /// The field, with its place in lists, as in `paragraphs[3].text`; `None` for the whole line.
     pub field: Option<String>,
     /// What is wrong and how to mend it.
@@ -144,7 +200,7 @@ pub struct BadRecord {
 
 impl fmt::Display for BadRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, line {}: ", self.path.display(), self.line)?;
+        write!(f, "{}, {}: ", self.path.display(), self.place)?;
         match &self.field {
             Some(field) => write!(f, "field `{field}` {}", self.reason),
             None => f.write_str(&self.reason),

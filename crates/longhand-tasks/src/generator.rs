@@ -106,6 +106,7 @@ impl<G: Generator> Source for Generated<G> {
         }
 
         Ok(Problem {
+            classes: Vec::new(),
             id: key.id(),
             question: draft.question,
             paragraphs: interleave(sequences, &mut key.rng(Purpose::Placement)),

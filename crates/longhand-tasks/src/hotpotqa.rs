@@ -340,6 +340,7 @@ impl Source for HotpotQaSource {
         }
         paragraphs.shuffle(&mut key.rng(Purpose::Placement));
         Ok(Problem {
+            classes: Vec::new(),
             id: question.id.clone(),
             question: question.question.clone(),
             paragraphs,
@@ -359,6 +360,7 @@ impl Source for HotpotQaSource {
     fn sample_problem(&self, _seed: u64, idx: u64) -> Result<Problem, TaskError> {
         let (shelf, question) = self.question(Split::Train, idx)?;
         Ok(Problem {
+            classes: Vec::new(),
             id: question.id.clone(),
             question: question.question.clone(),
             paragraphs: question

@@ -60,6 +60,7 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
         return Err(faults);
     }
     Ok(Problem {
+        classes: Vec::new(),
         id: id.to_owned(),
         question: question.to_owned(),
         n_facts: paragraphs

@@ -1,4 +1,4 @@
-//! Our own data format: one problem per line, with as much ground truth as there is.
+//! Problems from a file of one's own, in our format or in one that other projects write.
 //!
 //! Documents are taken as they are: they are neither cut nor filled up to a length.
 
@@ -14,9 +14,28 @@ use crate::{
     },
 };
 
+/// The formats in which the records of a file may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordFormat {
+    /// Told from the fields of the first record.
+    #[default]
+    Auto,
+    /// Our own.
+    Longhand,
+    /// LongBench: `input` asks about `context`; accepted are `answers`, of `all_classes` if given.
+    Longbench,
+    /// GSM8K: a question without a document; accepted is the number after `####` in `answer`.
+    Gsm8k,
+    /// Rows for verl and MemAgent, most often in Parquet: `prompt` (a text or messages) asks about
+    /// `context`, if there is one; accepted is `reward_model.ground_truth`, a text or a list.
+    Verl,
+}
+
 /// Options of the task `jsonl`.
 ///
-/// Each record of the file is one JSON object:
+/// A file is JSON, one object a line or one list, or Parquet (with the cargo feature `parquet`),
+/// in one of the [formats](RecordFormat). Each record of our own is one object:
 ///
 /// | field | |
 /// |---|---|
@@ -27,6 +46,7 @@ use crate::{
 /// | `paragraphs` | instead of `document`: a list of texts, or of `{title, text, relevant, note}` objects (all but `text` optional) |
 /// | `relevant` | optional, beside `paragraphs`: the numbers, from 0, of those the answer depends on |
 /// | `n_facts` | optional: how many facts the answer needs; else the number of relevant paragraphs |
+/// | `classes` | optional: a list of texts, of which the answer is one |
 ///
 /// Other fields are ignored, and counted by [`check_file`](crate::check_file). Documents are taken as
 /// they are: a target length has no effect on them.
@@ -35,6 +55,9 @@ use crate::{
 pub struct Jsonl {
     /// The file.
     pub path: PathBuf,
+    /// The format of its records, and of those of `test_path`.
+    #[serde(default)]
+    pub format: RecordFormat,
     /// A second file that holds the test problems. Without it, test problems are taken from `path`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_path: Option<PathBuf>,
@@ -66,7 +89,8 @@ pub(crate) fn open(options: Jsonl) -> Result<JsonlSource, TaskError> {
         checked_test_fraction(KIND, options.test_path.as_deref(), options.test_fraction)?;
     let read = |path: &Path| {
         let mut problems = Vec::new();
-        load_problems(path, FileFormat::Jsonl, options.max_line_bytes, |problem| {
+        let format = file_format(path, options.format)?;
+        load_problems(path, format, options.max_line_bytes, |problem| {
             problems.push(problem);
         })?;
         Ok(problems)
@@ -83,6 +107,29 @@ pub(crate) fn open(options: Jsonl) -> Result<JsonlSource, TaskError> {
         train,
         test,
     })
+}
+
+/// The format of one file. HotpotQA's has a task of its own, which makes documents of any length.
+fn file_format(path: &Path, format: RecordFormat) -> Result<FileFormat, TaskError> {
+    let told = match format {
+        RecordFormat::Longhand => FileFormat::Jsonl,
+        RecordFormat::Longbench => FileFormat::Longbench,
+        RecordFormat::Gsm8k => FileFormat::Gsm8k,
+        RecordFormat::Verl => FileFormat::Verl,
+        RecordFormat::Auto => FileFormat::of(path)?,
+    };
+    if told == FileFormat::Hotpotqa {
+        return Err(TaskError::BadOption {
+            kind: KIND,
+            option: "format",
+            value: "auto".to_owned(),
+            mend: format!(
+                "but {} has the fields of HotpotQA; use `kind = \"hotpotqa\"`, or give the format",
+                path.display()
+            ),
+        });
+    }
+    Ok(told)
 }
 
 impl Source for JsonlSource {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The fields that are read; the first is the id.
-pub(crate) const FIELDS: [&str; 8] = [
+pub(crate) const FIELDS: [&str; 9] = [
     "id",
     "question",
     "answer",
@@ -17,6 +17,7 @@ pub(crate) const FIELDS: [&str; 8] = [
     "paragraphs",
     "relevant",
     "n_facts",
+    "classes",
 ];
 
 /// One record.
@@ -29,6 +30,9 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
     let stated_facts = fields
         .optional("n_facts")
         .map(|value| fields.as_count("n_facts", value));
+    let classes = fields
+        .optional("classes")
+        .map(|classes| texts(&mut fields, "classes", classes));
 
     let faults = fields.into_faults();
     let (Some(id), Some(question), Some(answers), Some(paragraphs)) =
@@ -48,6 +52,7 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
         id,
         question: question.to_owned(),
         answers,
+        classes: classes.flatten().unwrap_or_default(),
         n_facts: stated_facts.flatten().unwrap_or(n_relevant),
         paragraphs,
     })
@@ -83,19 +88,29 @@ fn answers(fields: &mut Fields) -> Option<Vec<String>> {
             None
         }
         (Some(answer), None) => Some(vec![fields.as_text("answer", answer)?.to_owned()]),
-        (None, Some(answers)) => fields
-            .as_list("answers", answers, "texts")?
-            .iter()
-            .enumerate()
-            .map(|(idx, answer)| {
-                fields
-                    .as_text(&format!("answers[{idx}]"), answer)
-                    .map(str::to_owned)
-            })
-            .collect::<Vec<_>>()
-            .into_iter()
-            .collect(),
+        (None, Some(answers)) => texts(fields, "answers", answers),
     }
+}
+
+/// A list of texts, none of them blank.
+pub(crate) fn texts<'a>(
+    fields: &mut Fields<'a>,
+    field: &str,
+    list: &'a Value,
+) -> Option<Vec<String>> {
+    fields
+        .as_list(field, list, "texts")?
+        .iter()
+        .enumerate()
+        .map(|(idx, text)| {
+            fields
+                .as_text(&format!("{field}[{idx}]"), text)
+                .map(str::to_owned)
+        })
+        // Every fault is wanted, not only those up to the first.
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect()
 }
 
 fn document(fields: &mut Fields) -> Option<Vec<Paragraph>> {
@@ -135,7 +150,7 @@ fn document(fields: &mut Fields) -> Option<Vec<Paragraph>> {
 }
 
 /// The paragraphs of one text: runs of lines between blank lines.
-fn divided(document: &str) -> Vec<Paragraph> {
+pub(crate) fn divided(document: &str) -> Vec<Paragraph> {
     let mut paragraphs: Vec<Paragraph> = Vec::new();
     let mut goes_on = false;
     for line in document.lines() {

@@ -76,11 +76,15 @@ fn record(problem: &Problem) -> Value {
             Value::Object(object)
         })
         .collect();
-    json!({
+    let mut record = json!({
         "id": problem.id,
         "question": problem.question,
         "answers": problem.answers,
         "n_facts": problem.n_facts,
         "paragraphs": paragraphs,
-    })
+    });
+    if !problem.classes.is_empty() {
+        record["classes"] = json!(problem.classes);
+    }
+    record
 }

@@ -11,6 +11,9 @@
 //! | [`Needle`], [`MultiNeedle`], [`VariableTracking`], [`MultiHop`], [`Counting`] | large, names of several tokens | names never seen (an option) |
 //! | [`HotpotQa`], [`Jsonl`] | a file's own | a share of the file, or a second file |
 //!
+//! Files are JSON, one record a line or one list, in the formats that [`FileFormat`] names; with the
+//! cargo feature `parquet` also Parquet.
+//!
 //! Knows nothing of tokens but a counting function, and nothing of models, prompts or rewards.
 
 mod problem;
@@ -32,12 +35,21 @@ mod jsonl;
 mod jsonl_record;
 mod jsonl_writer;
 
+mod gsm8k_record;
+mod longbench_record;
+mod verl_record;
+
 mod data_file;
 mod error;
 mod fields;
 mod filler;
 mod generator;
 mod names;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
+#[cfg(not(feature = "parquet"))]
+#[path = "no_parquet_rows.rs"]
+mod parquet_rows;
 mod plain_words;
 mod records;
 mod stream;
@@ -45,12 +57,13 @@ mod stream;
 pub use class_notes::ClassNotes;
 pub use counting::Counting;
 pub use data_file::{
-    DEFAULT_MAX_LINE_BYTES, DEFAULT_TEST_FRACTION, FileFormat, FileReport, check_file,
+    DEFAULT_MAX_LINE_BYTES, DEFAULT_TEST_FRACTION, FileFormat, FileReport, LengthBin, check_file,
+    check_file_counting,
 };
-pub use error::{BadRecord, TaskError};
+pub use error::{BadRecord, RecordPlace, TaskError};
 pub use generator::FactOrder;
 pub use hotpotqa::{HotpotQa, PoolUse};
-pub use jsonl::Jsonl;
+pub use jsonl::{Jsonl, RecordFormat};
 pub use jsonl_writer::write_jsonl;
 pub use lookup::{Lookup, NoteForm};
 pub use multi_hop::{MultiHop, TierWeights};

@@ -42,6 +42,9 @@ pub struct Problem {
     pub paragraphs: Vec<Paragraph>,
     /// The accepted answers; the first one is what an expert would write.
     pub answers: Vec<String>,
+    /// The classes that the answer is one of, where the data names them; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
     /// How many facts the answer needs; 0 where the data does not say.
     pub n_facts: usize,
 }

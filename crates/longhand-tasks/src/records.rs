@@ -1,27 +1,29 @@
-//! Splits a data file into JSON objects: one per line, or the elements of one list.
+//! Splits a data file into JSON objects: one per line, the elements of one list, or rows of Parquet.
 
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader},
+    ops::ControlFlow,
     path::Path,
 };
 
 use serde_json::{Map, Value};
 
-use crate::{TaskError, fields::kind_of};
+use crate::{RecordPlace, TaskError, fields::kind_of, parquet_rows};
 
 /// One JSON object, or why the text that should have held one does not.
 pub(crate) type Object = Result<Map<String, Value>, String>;
 
-/// Hands every record with the number of its first line to `on_record`, and returns how many blank
+/// Hands every record with its place to `on_record` until that breaks off, and returns how many blank
 /// lines stood between the records of a file with one object per line.
 ///
-/// A file whose first character is `[` is one list; it is read whole. In any other file each line
-/// is a record, and a line longer than `max_line_bytes` is never held in memory.
+/// A file that begins with Parquet's mark is read row by row. A file whose first character is `[` is
+/// one list; it is read whole. In any other file each line is a record, and a line longer than
+/// `max_line_bytes` is never held in memory.
 pub(crate) fn for_each_record(
     path: &Path,
     max_line_bytes: usize,
-    mut on_record: impl FnMut(usize, Object),
+    mut on_record: impl FnMut(RecordPlace, Object) -> ControlFlow<()>,
 ) -> Result<usize, TaskError> {
     let unreadable = |source| TaskError::Unreadable {
         path: path.to_owned(),
@@ -41,6 +43,13 @@ pub(crate) fn for_each_record(
 
     let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
     let start = reader.fill_buf().map_err(unreadable)?;
+    if start.starts_with(parquet_rows::MARK) {
+        parquet_rows::for_each_row(path, reader.into_inner(), max_line_bytes, |row, object| {
+            on_record(RecordPlace::Row(row), object)
+        })?;
+        return Ok(0);
+    }
+    let mut on_record = |line, object| on_record(RecordPlace::Line(line), object);
     let n_mark_bytes = if start.starts_with(BYTE_ORDER_MARK) {
         BYTE_ORDER_MARK.len()
     } else {
@@ -48,7 +57,8 @@ pub(crate) fn for_each_record(
     };
     if start[n_mark_bytes..].trim_ascii_start().first() == Some(&b'[') {
         let bytes = fs::read(path).map_err(unreadable)?;
-        for_each_element(&bytes[n_mark_bytes..], max_line_bytes, &mut on_record);
+        // Whether somebody broke off makes no difference here.
+        let _ = for_each_element(&bytes[n_mark_bytes..], max_line_bytes, &mut on_record);
         return Ok(0);
     }
     reader.consume(n_mark_bytes);
@@ -60,23 +70,21 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 fn for_each_line(
     reader: &mut impl BufRead,
     max_line_bytes: usize,
-    on_record: &mut impl FnMut(usize, Object),
+    on_record: &mut impl FnMut(usize, Object) -> ControlFlow<()>,
 ) -> io::Result<usize> {
     let (mut line, mut line_number, mut n_blank) = (Vec::new(), 0, 0);
     while let Some(n_bytes) = read_line(reader, &mut line, max_line_bytes)? {
         line_number += 1;
-        if max_line_bytes < n_bytes {
-            on_record(
-                line_number,
-                Err(too_long("this line", n_bytes, max_line_bytes)),
-            );
+        let object = if max_line_bytes < n_bytes {
+            Err(too_long("this line", n_bytes, max_line_bytes))
         } else if line.trim_ascii().is_empty() {
             n_blank += 1;
+            continue;
         } else {
-            on_record(
-                line_number,
-                parse(&line, "put one whole JSON object on each line"),
-            );
+            parse(&line, "put one whole JSON object on each line")
+        };
+        if on_record(line_number, object).is_break() {
+            break;
         }
     }
     Ok(n_blank)
@@ -111,7 +119,11 @@ fn read_line(
 
 /// Finds the elements of one list by its commas and brackets; what they hold is parsed one by one,
 /// so that one broken element does not hide the others.
-fn for_each_element(bytes: &[u8], max_bytes: usize, on_record: &mut impl FnMut(usize, Object)) {
+fn for_each_element(
+    bytes: &[u8],
+    max_bytes: usize,
+    on_record: &mut impl FnMut(usize, Object) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     let mut emit = |element: Option<(usize, usize)>, end: usize, line: usize| match element {
         None => on_record(
             line,
@@ -120,12 +132,12 @@ fn for_each_element(bytes: &[u8], max_bytes: usize, on_record: &mut impl FnMut(u
         Some((start, line)) => {
             let element = bytes[start..end].trim_ascii_end();
             if max_bytes < element.len() {
-                on_record(line, Err(too_long("this record", element.len(), max_bytes)));
+                on_record(line, Err(too_long("this record", element.len(), max_bytes)))
             } else {
                 on_record(
                     line,
                     parse(element, "make each element of the list one JSON object"),
-                );
+                )
             }
         }
     };
@@ -147,7 +159,7 @@ fn for_each_element(bytes: &[u8], max_bytes: usize, on_record: &mut impl FnMut(u
             }
             b']' if depth == 1 => {
                 if element.is_some() || 0 < n_elements {
-                    emit(element, at, line);
+                    emit(element, at, line)?;
                 }
                 let rest = bytes[at + 1..].trim_ascii_start();
                 if !rest.is_empty() {
@@ -155,12 +167,12 @@ fn for_each_element(bytes: &[u8], max_bytes: usize, on_record: &mut impl FnMut(u
                     on_record(
                         line,
                         Err("text follows the end of the list; remove it".to_owned()),
-                    );
+                    )?;
                 }
-                return;
+                return ControlFlow::Continue(());
             }
             b',' if depth == 1 => {
-                emit(element.take(), at, line);
+                emit(element.take(), at, line)?;
                 n_elements += 1;
                 continue;
             }
@@ -176,14 +188,14 @@ fn for_each_element(bytes: &[u8], max_bytes: usize, on_record: &mut impl FnMut(u
     }
     let line = element.map_or(line, |(_, line)| line);
     let reason = "the list is not closed after this record; the file may have been cut off";
-    on_record(line, Err(reason.to_owned()));
+    on_record(line, Err(reason.to_owned()))
 }
 
 fn count_lines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-fn too_long(what: &str, n_bytes: usize, max_bytes: usize) -> String {
+pub(crate) fn too_long(what: &str, n_bytes: usize, max_bytes: usize) -> String {
     format!(
         "{what} has {n_bytes} bytes, more than `max_line_bytes` = {max_bytes}; shorten the document \
          or raise `max_line_bytes`"
@@ -222,15 +234,18 @@ mod tests {
         let mut reader = BufReader::with_capacity(3, bytes);
         let n_blank = for_each_line(&mut reader, max_line_bytes, &mut |line, object| {
             records.push((line, object));
+            ControlFlow::Continue(())
         });
         (records, n_blank.expect("reading from memory cannot fail"))
     }
 
     fn elements(text: &str) -> Vec<(usize, Object)> {
         let mut records = Vec::new();
-        for_each_element(text.as_bytes(), 1_000, &mut |line, object| {
-            records.push((line, object))
+        let flow = for_each_element(text.as_bytes(), 1_000, &mut |line, object| {
+            records.push((line, object));
+            ControlFlow::Continue(())
         });
+        assert!(flow.is_continue());
         records
     }
 

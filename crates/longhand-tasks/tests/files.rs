@@ -7,8 +7,8 @@ use std::{
 };
 
 use longhand_tasks::{
-    DEFAULT_MAX_LINE_BYTES, FileFormat, HotpotQa, Jsonl, Paragraph, PoolUse, Problem, Source,
-    Split, TaskError, TaskSpec, check_file, vocabulary_sample, write_jsonl,
+    DEFAULT_MAX_LINE_BYTES, FileFormat, HotpotQa, Jsonl, Paragraph, PoolUse, Problem, RecordFormat,
+    Source, Split, TaskError, TaskSpec, check_file, vocabulary_sample, write_jsonl,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -78,6 +78,7 @@ fn open(options: HotpotQa) -> Box<dyn Source + Send + Sync> {
 fn open_jsonl(path: &Path) -> Result<Box<dyn Source + Send + Sync>, TaskError> {
     TaskSpec::Jsonl(Jsonl {
         path: path.to_owned(),
+        format: RecordFormat::Auto,
         test_path: None,
         test_fraction: Some(0.0),
         max_line_bytes: DEFAULT_MAX_LINE_BYTES,
@@ -555,8 +556,9 @@ prop_compose! {
 prop_compose! {
     fn any_problem()(question in r".{0,5}[a-z].{0,5}", n_facts in 0_usize..9,
                      answers in proptest::collection::vec(r".{0,4}[a-z].{0,4}", 1..4),
+                     classes in proptest::collection::vec(r".{0,4}[a-z].{0,4}", 0..3),
                      paragraphs in proptest::collection::vec(any_paragraph(), 1..5)) -> Problem {
-        Problem { id: String::new(), question, paragraphs, answers, n_facts }
+        Problem { id: String::new(), question, paragraphs, answers, classes, n_facts }
     }
 }
 
@@ -588,7 +590,7 @@ proptest! {
                     Just(b':'), Just(b'\\'), Just(b'\n'), Just(b' '), Just(b'1'), any::<u8>()], 0..60)) {
         let folder = folder();
         let path = written(&folder, "noise", &bytes);
-        for format in [FileFormat::Hotpotqa, FileFormat::Jsonl] {
+        for (_, format) in FileFormat::ALL {
             if let Ok(report) = check_file(&path, format, 20) {
                 prop_assert_eq!(report.n_problems, 0);
                 prop_assert!(!report.bad_records.is_empty());
@@ -839,6 +841,7 @@ fn all_faults_of_all_records_are_listed_and_opening_names_the_first() {
 
     let spec = TaskSpec::Jsonl(Jsonl {
         path: path.clone(),
+        format: RecordFormat::Auto,
         test_path: None,
         test_fraction: None,
         max_line_bytes: 2_000,

@@ -19,7 +19,7 @@ pub(crate) static REWARD: &[Key] = &[
         "judge",
         Kind::Table(JUDGE),
         "the checker scores",
-        "a program that scores the final answer of training attempts instead of `checker`",
+        "a program that scores the final answers instead of `checker`, in training and measurements",
     ),
 ];
 
@@ -50,7 +50,7 @@ static JUDGE: &[Key] = &[
         "retries",
         COUNT_OR_ZERO,
         "1",
-        "further attempts at a reward after a timeout, a bad reply or a failure of the program",
+        "how often a program that ended, or cannot be started, is tried again for one reward",
     ),
     defaults_to(
         "max_failed_share",
@@ -89,7 +89,7 @@ pub struct JudgeSettings {
     pub timeout_seconds: f64,
     /// Copies of the program that are asked side by side; at least 1.
     pub processes: usize,
-    /// Further attempts at a reward after a timeout, a bad reply or a failure.
+    /// How often a program that ended, or cannot be started, is tried again for one reward.
     pub retries: usize,
     /// A step in which a greater share of rewards failed stops the run; in `[0, 1]`.
     pub max_failed_share: f64,

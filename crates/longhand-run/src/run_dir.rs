@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::atomic_file::{sync_parent, write_file_atomic};
+use crate::atomic_file::{UNFINISHED, sync_parent, write_file_atomic};
 use crate::digests::sha256;
 use crate::error::RunError;
 use crate::lock::{CHECKPOINTS, Hold};
@@ -23,11 +23,13 @@ pub struct RunDir {
 impl RunDir {
     /// Makes the folder of a new run, with the folders above it and those inside it, and locks it.
     ///
-    /// Of two runs that ask for the same folder at the same time, one gets it.
+    /// Of two runs that ask for the same folder at the same time, one gets it. What a run left that was
+    /// killed before it had a configuration is no more than an empty folder.
     ///
     /// # Errors
     ///
-    /// A folder with anything in it, a file where a folder should be, or one that cannot be made.
+    /// A folder with anything else in it, a file where a folder should be, or one that cannot be made;
+    /// another process that is just beginning there.
     pub fn create(path: &Path) -> Result<RunDir, RunError> {
         let uncreatable = |source| RunError::Uncreatable {
             path: path.to_path_buf(),
@@ -43,24 +45,26 @@ impl RunDir {
         let occupied = || RunError::Occupied {
             path: path.to_path_buf(),
         };
-        if fs::read_dir(path).map_err(uncreatable)?.next().is_some() {
+        if !is_bare(path).map_err(uncreatable)? {
             return Err(occupied());
         }
         let mut run = RunDir {
             path: path.to_path_buf(),
             hold: None,
         };
-        // The system lets one run make this folder: from here on the place is taken.
-        fs::create_dir(run.checkpoints_folder()).map_err(|source| {
-            if source.kind() == io::ErrorKind::AlreadyExists {
-                occupied()
-            } else {
-                uncreatable(source)
-            }
-        })?;
-        fs::create_dir(run.transcripts_folder()).map_err(uncreatable)?;
-        fs::create_dir(run.plots_folder()).map_err(uncreatable)?;
+        for folder in [
+            run.checkpoints_folder(),
+            run.transcripts_folder(),
+            run.plots_folder(),
+        ] {
+            fs::create_dir_all(folder).map_err(uncreatable)?;
+        }
+        // The system gives the lock to one run: from here on the place is taken.
         run.hold = Some(Arc::new(Hold::take(path)?));
+        // Another run may have had it, and be done, since the folder was looked at.
+        if !is_bare(path).map_err(uncreatable)? {
+            return Err(occupied());
+        }
         sync_parent(path).map_err(uncreatable)?;
         Ok(run)
     }
@@ -233,6 +237,27 @@ impl RunDir {
     }
 }
 
+/// Whether a folder holds nothing but what [`RunDir::create`] makes, and nothing in that.
+fn is_bare(path: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_bare = match &*name {
+            "lock" => true,
+            "checkpoints" | "transcripts" | "plots" => {
+                entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_none()
+            }
+            // The configuration on its way, or a test whether files can be made.
+            _ => name.starts_with(UNFINISHED) && entry.file_type()?.is_file(),
+        };
+        if !is_bare {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Whether `name` can be a file's name everywhere: letters, digits, `-`, `_`, `.`, and not hidden.
 pub(crate) fn is_plain(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -265,7 +290,11 @@ mod tests {
     #[test]
     fn an_empty_folder_is_taken_once() {
         let root = tempfile::tempdir().expect("a folder");
-        RunDir::create(root.path()).expect("empty");
+        let run = RunDir::create(root.path()).expect("empty");
+        let message = refusal(root.path());
+        assert!(message.contains("is being written by another process"), "{message}");
+        run.write_config("seed = 1\n").expect("written");
+        drop(run);
         let message = refusal(root.path());
         assert!(message.contains("is not empty"), "{message}");
         assert!(message.contains("choose another --out"), "{message}");
@@ -273,6 +302,30 @@ mod tests {
             message.contains(&root.path().display().to_string()),
             "{message}"
         );
+    }
+
+    #[test]
+    fn what_a_run_left_that_had_no_configuration_yet_is_an_empty_folder() {
+        let root = tempfile::tempdir().expect("a folder");
+        drop(RunDir::create(root.path()).expect("empty"));
+        fs::write(root.path().join(".unfinished-config.toml"), "se").expect("written");
+        let run = RunDir::create(root.path()).expect("taken over");
+        run.write_config("seed = 1\n").expect("written");
+        drop(run);
+        // With anything of a run in it, it is none.
+        for (folder, file) in [
+            ("checkpoints", "latest"),
+            ("transcripts", "a"),
+            ("", "notes.txt"),
+        ] {
+            let root = tempfile::tempdir().expect("a folder");
+            drop(RunDir::create(root.path()).expect("empty"));
+            fs::write(root.path().join(folder).join(file), "").expect("written");
+            assert!(
+                refusal(root.path()).contains("is not empty"),
+                "{folder}/{file}"
+            );
+        }
     }
 
     #[test]

@@ -292,7 +292,10 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let run = RunDir::create(root.path()).expect("empty");
         let message = refusal(root.path());
-        assert!(message.contains("is being written by another process"), "{message}");
+        assert!(
+            message.contains("is being written by another process"),
+            "{message}"
+        );
         run.write_config("seed = 1\n").expect("written");
         drop(run);
         let message = refusal(root.path());

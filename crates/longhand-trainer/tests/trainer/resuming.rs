@@ -16,7 +16,7 @@ use longhand_trainer::{
 
 use crate::{fixture::experiment, repeatability::files};
 
-/// Two warm starts and two stages of RL, with a KL term, several updates a step, measurements between
+/// A warm start and two stages of RL, the first with a KL term, several updates a step, measurements between
 /// steps and a best checkpoint.
 fn eventful(overrides: &[&str]) -> Experiment {
     let all = [
@@ -27,6 +27,8 @@ fn eventful(overrides: &[&str]) -> Experiment {
             "stage.0.steps=5",
             "stage.0.check_every=2",
             "stage.0.stop_at=1.0",
+            "stage.1.steps=3",
+            "stage.1.objective.kl={ estimator = \"k3\", coef = 0.01 }",
         ],
         overrides,
     ];
@@ -127,9 +129,9 @@ fn any_checkpoint_leads_to_the_same_end() {
     let whole = root.path().join("whole");
     train(&eventful(&["checkpoint.keep_last=100"]), &options(&whole)).unwrap();
     let checkpoints = RunDir::open(&whole).unwrap().checkpoints().unwrap();
-    assert_eq!(checkpoints.len(), 7, "{checkpoints:?}");
+    assert_eq!(checkpoints.len(), 8, "{checkpoints:?}");
     // All but the last, behind which nothing is left to do.
-    for (idx, path) in checkpoints.iter().enumerate().take(6) {
+    for (idx, path) in checkpoints.iter().enumerate().take(7) {
         let name = path.file_name().unwrap().to_str().unwrap();
         let killed = root.path().join(format!("killed-at-{name}"));
         copy(&whole, &killed);
@@ -255,7 +257,7 @@ fn a_rollout_is_made_again_from_its_keys() {
         let error = replay_rollout(&out, step, problem, attempt, |_, _| ());
         error.expect_err("there is none").to_string()
     };
-    assert!(refusal(99, "0", 0).contains("there are steps 0 to 3"));
+    assert!(refusal(99, "0", 0).contains("there are steps 0 to 4"));
     assert!(refusal(0, "gone", 0).contains("there are problems 0, 1, 2, 3"));
     assert!(refusal(0, "0", 9).contains("there are attempts 0, 1, 2, 3"));
 }

@@ -14,7 +14,7 @@ mod shapes;
 mod tree_attention;
 
 use burn::{
-    module::AutodiffModule,
+    module::{AutodiffModule, Module, ModuleVisitor, Param},
     tensor::{Int, Tensor, backend::Backend as AnyBackend},
 };
 use longhand_engine::{ModelConfig, Parameter, Precision, Weights};
@@ -113,6 +113,20 @@ impl OnBurn {
             version: self.version,
             digest: None,
         }
+    }
+
+    /// Whether the squares of all weights add up to something finite. Only the sums leave the device.
+    pub(crate) fn has_finite_norm(&self) -> bool {
+        struct SumOfSquares(f64);
+        impl ModuleVisitor<AutodiffBackend> for SumOfSquares {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AutodiffBackend, D>>) {
+                let values = param.val().inner();
+                self.0 += f64::from((values.clone() * values).sum().into_scalar());
+            }
+        }
+        let mut sum = SumOfSquares(0.0);
+        self.model.visit(&mut sum);
+        sum.0.is_finite()
     }
 
     pub(crate) fn set_version(&mut self, version: u64) {

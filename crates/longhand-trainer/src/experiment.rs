@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use longhand_config::{Experiment, PolicySource, Stage};
+use longhand_config::{Experiment, PolicySource, Rl, Stage, WarmStart};
 use longhand_policy::{Compute, Policy};
 use longhand_run::{Damage, Lines, Restored, RunDir, Transcript};
 use longhand_tasks::Split;
@@ -17,7 +17,9 @@ use crate::{
     optimizer::Updater,
     position::{Position, Stop},
     progress::Progress,
+    rl::Learner,
     session::Session,
+    warm_start::WarmStarter,
     workbench::Workbench,
 };
 
@@ -233,7 +235,44 @@ impl Begun {
 pub(crate) struct TakenUp {
     pub(crate) policy: Policy,
     /// Within a stage, its optimiser and, where its objective needs one, its reference.
-    pub(crate) restored: Option<(Updater, Option<Policy>)>,
+    pub(crate) restored: Restorable,
+}
+
+/// The optimiser of a stage under way and, where its objective needs one, its reference.
+pub(crate) type Restorable = Option<(Updater, Option<Policy>)>;
+
+/// A learner where a run stands in a stage of RL.
+pub(crate) fn learner_at<'a>(
+    position: &Position,
+    settings: &'a Rl,
+    experiment: &Experiment,
+    bench: &'a Workbench,
+    policy: &Policy,
+    restored: Restorable,
+) -> Learner<'a> {
+    let Experiment { seed, data, .. } = experiment;
+    let learner = Learner::new(settings, bench, policy, *seed, data.train_tokens)
+        .from_problem(position.next_problem);
+    match restored {
+        Some((updater, reference)) => learner.going_on(updater, reference),
+        None => learner,
+    }
+}
+
+/// A teacher where a run stands in a warm start.
+pub(crate) fn starter_at<'a>(
+    position: &Position,
+    settings: &'a WarmStart,
+    experiment: &Experiment,
+    bench: &'a Workbench,
+    restored: Restorable,
+) -> WarmStarter<'a> {
+    let stage_idx = position.stage_idx as u32;
+    let starter = WarmStarter::new(settings, bench, experiment.seed, stage_idx);
+    match (restored, position.next_warm_start_problem) {
+        (Some((updater, _)), Some(next_problem)) => starter.going_on(next_problem, updater),
+        _ => starter,
+    }
 }
 
 impl TakenUp {

@@ -7,8 +7,14 @@ use longhand_policy::Policy;
 use longhand_run::{RunDir, Transcript, TranscriptTurn};
 
 use crate::{
-    error::TrainError, experiment::TakenUp, failure::read_failure, not_finite::NotFinite,
-    position::Position, rl::Learner, transcripts::Scribe, warm_start::WarmStarter,
+    error::TrainError,
+    experiment::{Restorable, TakenUp, learner_at, starter_at},
+    failure::read_failure,
+    not_finite::NotFinite,
+    position::Position,
+    rl::Learner,
+    transcripts::Scribe,
+    warm_start::WarmStarter,
     workbench::Workbench,
 };
 
@@ -142,7 +148,7 @@ struct Rehearsal {
     experiment: Experiment,
     position: Position,
     policy: Policy,
-    restored: Option<(crate::optimizer::Updater, Option<Policy>)>,
+    restored: Restorable,
     checkpoint: PathBuf,
 }
 
@@ -204,22 +210,21 @@ impl Rehearsal {
     }
 
     fn learner<'a>(&mut self, settings: &'a Rl, bench: &'a Workbench) -> Learner<'a> {
-        let Experiment { seed, data, .. } = &self.experiment;
-        let learner = Learner::new(settings, bench, &self.policy, *seed, data.train_tokens)
-            .from_problem(self.position.next_problem);
-        match self.restored.take() {
-            Some((updater, reference)) => learner.going_on(updater, reference),
-            None => learner,
-        }
+        let restored = self.restored.take();
+        let (position, policy) = (&self.position, &self.policy);
+        learner_at(
+            position,
+            settings,
+            &self.experiment,
+            bench,
+            policy,
+            restored,
+        )
     }
 
     fn starter<'a>(&mut self, settings: &'a WarmStart, bench: &'a Workbench) -> WarmStarter<'a> {
-        let stage_idx = self.position.stage_idx as u32;
-        let starter = WarmStarter::new(settings, bench, self.experiment.seed, stage_idx);
-        match (self.restored.take(), self.position.next_warm_start_problem) {
-            (Some((updater, _)), Some(next_problem)) => starter.going_on(next_problem, updater),
-            _ => starter,
-        }
+        let restored = self.restored.take();
+        starter_at(&self.position, settings, &self.experiment, bench, restored)
     }
 }
 

@@ -13,16 +13,15 @@ use crate::{
     credit::Credited,
     error::TrainError,
     evaluate::{EvalOptions, EvalReport, evaluate},
-    experiment::{Ended, Outcome, TrainOptions},
+    experiment::{Ended, Outcome, Restorable, TrainOptions, learner_at, starter_at},
     failure::write_failure,
     log::{Differs, Log},
     optimizer::Updater,
     position::{Best, Position},
     progress::Progress,
-    rl::{Learner, Rollouts, StepOutput},
+    rl::{Rollouts, StepOutput},
     timing::Timing,
     transcripts::Scribe,
-    warm_start::WarmStarter,
     workbench::Workbench,
 };
 
@@ -61,7 +60,7 @@ pub(crate) struct Session<'a> {
     pub(crate) position: Position,
     /// What the checkpoint that the session begins with left: the optimiser and the reference of the
     /// stage that is under way.
-    pub(crate) restored: Option<(Updater, Option<Policy>)>,
+    pub(crate) restored: Restorable,
     /// The last record of each kind, for the metric that decides which checkpoint is best.
     pub(crate) last_rl: Option<Value>,
     pub(crate) last_accuracy: Option<f64>,
@@ -134,14 +133,14 @@ impl Session<'_> {
     }
 
     fn warm_start(&mut self, policy: &mut Policy, settings: &WarmStart) -> Result<(), TrainError> {
-        let stage_idx = self.position.stage_idx;
-        let mut starter =
-            WarmStarter::new(settings, self.bench, self.experiment.seed, stage_idx as u32);
-        if let Some((updater, _)) = self.restored.take()
-            && let Some(next_problem) = self.position.next_warm_start_problem
-        {
-            starter = starter.going_on(next_problem, updater);
-        }
+        let restored = self.restored.take();
+        let mut starter = starter_at(
+            &self.position,
+            settings,
+            self.experiment,
+            self.bench,
+            restored,
+        );
         let progress = Progress::new(self.options.progress, "warm-start", settings.steps);
         loop {
             let n_done = self.position.steps_done;
@@ -185,12 +184,9 @@ impl Session<'_> {
 
     fn reinforce(&mut self, policy: &mut Policy, settings: &Rl) -> Result<(), TrainError> {
         let experiment = self.experiment;
-        let train_tokens = experiment.data.train_tokens;
-        let mut learner = Learner::new(settings, self.bench, policy, experiment.seed, train_tokens)
-            .from_problem(self.position.next_problem);
-        if let Some((updater, reference)) = self.restored.take() {
-            learner = learner.going_on(updater, reference);
-        }
+        let restored = self.restored.take();
+        let position = &self.position;
+        let mut learner = learner_at(position, settings, experiment, self.bench, policy, restored);
         let progress = Progress::new(self.options.progress, "rl", settings.steps);
         loop {
             let n_done = self.position.steps_done;

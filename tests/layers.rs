@@ -52,6 +52,7 @@ const TABLE: &[Place] = &[
     place("0", "longhand-tensorboard", NO_BURN, &[]),
     place("0", "longhand-gguf", NO_BURN, &[]),
     place("0", "longhand-chat", NO_BURN, &[]),
+    place("0", "longhand-hub", NO_BURN, &[]),
     place(
         "1",
         "longhand-rollout",
@@ -94,6 +95,17 @@ const TABLE: &[Place] = &[
     place("2", "longhand-inspect", NO_BURN, &["longhand-run"]),
     place(
         "2",
+        "longhand-reading",
+        NO_BURN,
+        &[
+            "longhand-chat",
+            "longhand-documents",
+            "longhand-memory",
+            "longhand-rollout",
+        ],
+    ),
+    place(
+        "2",
         "longhand-report",
         NO_BURN,
         &["longhand-run", "longhand-config", "longhand-doctor"],
@@ -119,6 +131,7 @@ const TABLE: &[Place] = &[
             "longhand-run",
             "longhand-config",
             "longhand-policy",
+            "longhand-reading",
             "longhand-reward-judge",
             "longhand-tensorboard",
         ],
@@ -140,7 +153,9 @@ const TABLE: &[Place] = &[
             "longhand-compute",
             "longhand-doctor",
             "longhand-gguf",
+            "longhand-hub",
             "longhand-inspect",
+            "longhand-reading",
             "longhand-report",
             "longhand-policy",
             "longhand-trainer",

@@ -1,0 +1,1 @@
+//! Finds a model: a folder, or a repository on a model hub.

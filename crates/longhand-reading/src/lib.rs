@@ -1,0 +1,1 @@
+//! Reads documents with any generator: chat prompts, streamed notes, notes to go on from.

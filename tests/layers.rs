@@ -43,6 +43,7 @@ const TABLE: &[Place] = &[
     place("0", "longhand-memory", NO_BURN, &[]),
     place("0", "longhand-reward-outcome", NO_BURN, &[]),
     place("0", "longhand-reward-teacher", NO_BURN, &[]),
+    place("0", "longhand-reward-certainty", NO_BURN, &[]),
     place("0", "longhand-advantage", NO_BURN, &[]),
     place("0", "longhand-objective", NO_BURN, &[]),
     place("0", "longhand-tasks", NO_BURN, &[]),

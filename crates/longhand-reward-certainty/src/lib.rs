@@ -1,0 +1,1 @@
+//! Rewards without labels: cluster votes, majority labels, self-certainty, token entropy.

@@ -115,7 +115,7 @@ const TABLE: &[Place] = &[
         "2",
         "longhand-policy",
         BURN,
-        &["longhand-rollout", "longhand-engine"],
+        &["longhand-chat", "longhand-rollout", "longhand-engine"],
     ),
     place(
         "3",

@@ -11,6 +11,7 @@
 //! Knows nothing of rewards, advantages or agents: token ids go in, token ids and numbers come out.
 
 mod backend;
+mod companions;
 mod compute;
 #[cfg(test)]
 mod fixture;

@@ -29,7 +29,10 @@ use self::{
     shapes::Shapes,
     tree_attention::Heads,
 };
-use crate::backend::{AutodiffBackend, Backend, Device};
+use crate::{
+    backend::{AutodiffBackend, Backend, Device},
+    policy::Scores,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct OnBurn {
@@ -42,11 +45,11 @@ pub(crate) struct OnBurn {
     device: Device,
 }
 
-/// Differentiable log-probabilities and, beside them, entropies, in the order of the contexts.
+/// Differentiable log-probabilities and, beside them, what the policy says, in the order of the contexts.
 #[derive(Debug)]
 pub(crate) struct BurnPass {
     pub(crate) logprobs: Tensor<AutodiffBackend, 1>,
-    pub(crate) entropies: Tensor<Backend, 1>,
+    pub(crate) scores: Scores,
 }
 
 impl OnBurn {
@@ -149,25 +152,20 @@ impl OnBurn {
         let groups = Grouped::new(contexts);
         let (hidden, targets) = self.hidden_at_targets(&self.model, &groups.groups);
         let head = self.model.head(self.n_ids);
-        let (logprobs, entropies) =
-            head::differentiable_logprobs(hidden, head, targets, temperature);
+        let (logprobs, scores) = head::differentiable_logprobs(hidden, head, targets, temperature);
         let order = groups.order(&self.device);
         BurnPass {
             logprobs: logprobs.select(0, Tensor::from_inner(order.clone())),
-            entropies: entropies.select(0, order),
+            scores: to_host_scores(scores.select(&order)),
         }
     }
 
-    pub(crate) fn score(&self, contexts: &[Context<'_>], temperature: f64) -> (Vec<f32>, Vec<f32>) {
+    pub(crate) fn score(&self, contexts: &[Context<'_>], temperature: f64) -> Scores {
         let groups = Grouped::new(contexts);
         let model = self.model.valid();
         let (hidden, targets) = self.hidden_at_targets(&model, &groups.groups);
         let scores = head::score(hidden, model.head(self.n_ids), targets, temperature);
-        let order = groups.order(&self.device);
-        (
-            to_host(scores.logprobs.select(0, order.clone())),
-            to_host(scores.entropies.select(0, order)),
-        )
+        to_host_scores(scores.select(&groups.order(&self.device)))
     }
 
     /// Normed hidden states `[rows, hidden]` that predict the sampled tokens, and those tokens' ids; after
@@ -216,6 +214,14 @@ fn assemble(
 
 pub(crate) fn to_host<B: AnyBackend>(values: Tensor<B, 1>) -> Vec<f32> {
     values.into_data().iter::<f32>().collect()
+}
+
+fn to_host_scores(scores: head::TokenScores) -> Scores {
+    Scores {
+        logprobs: to_host(scores.logprobs),
+        entropies: to_host(scores.entropies),
+        self_certainties: to_host(scores.self_certainties),
+    }
 }
 
 /// Contexts under common prefixes, and the way back to their order.
@@ -378,10 +384,12 @@ mod tests {
             owned[0].2.push(3);
             let contexts = contexts(&owned);
             let (exact, bucketed) = (with_shapes(Shapes::Exact), with_shapes(Shapes::Bucketed));
-            let (expected, entropies) = exact.score(&contexts, 0.8);
+            let expected = exact.score(&contexts, 0.8);
             let scored = bucketed.score(&contexts, 0.8);
-            prop_assert!(max_difference(&scored.0, &expected) < 1e-5);
-            prop_assert!(max_difference(&scored.1, &entropies) < 1e-5);
+            prop_assert!(max_difference(&scored.logprobs, &expected.logprobs) < 1e-5);
+            prop_assert!(max_difference(&scored.entropies, &expected.entropies) < 1e-5);
+            let certainties = [&scored, &expected].map(|scores| &scores.self_certainties);
+            prop_assert!(max_difference(certainties[0], certainties[1]) < 1e-5);
             let (expected, gradients) = pass(&exact, &contexts);
             let (logprobs, bucketed) = pass(&bucketed, &contexts);
             prop_assert!(max_difference(&logprobs, &expected) < 1e-5);
@@ -502,11 +510,11 @@ mod tests {
             let difference = max_difference(a, b);
             assert!((1e-6..most).contains(&difference), "{difference}");
         };
-        let scored = rounded.score(&contexts, 1.0).0;
-        near(&scored, &exact.score(&contexts, 1.0).0, 0.1);
+        let scored = rounded.score(&contexts, 1.0).logprobs;
+        near(&scored, &exact.score(&contexts, 1.0).logprobs, 0.1);
         let ((logprobs, gradients), (_, expected)) =
             (pass(&rounded, &contexts), pass(&exact, &contexts));
-        assert!(max_difference(&logprobs, &rounded.score(&contexts, 0.8).0) < 1e-5);
+        assert!(max_difference(&logprobs, &rounded.score(&contexts, 0.8).logprobs) < 1e-5);
         for (gradient, expected) in gradients.iter().zip(&expected) {
             let size = |list: &[f32]| list.iter().map(|g| g * g).sum::<f32>().sqrt();
             let apart: Vec<f32> = gradient.iter().zip(expected).map(|(a, b)| a - b).collect();
@@ -525,6 +533,6 @@ mod tests {
             .collect();
         let recorded = completions.iter().flat_map(|c| c.logprobs.clone());
         let recorded: Vec<f32> = recorded.collect();
-        assert!(max_difference(&recorded, &rounded.score(&contexts, 1.0).0) < 0.05);
+        assert!(max_difference(&recorded, &rounded.score(&contexts, 1.0).logprobs) < 0.05);
     }
 }

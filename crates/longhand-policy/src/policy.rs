@@ -5,8 +5,10 @@ use std::{
     fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use longhand_chat::{ChatError, ChatTemplate, stop_ids};
 use longhand_engine::{
     Format, GenerateError, Initialisation, ModelConfig, ModelConfigError, NotFinite, Parameter,
     PassBuffers, Weights, parameters,
@@ -17,6 +19,7 @@ use thiserror::Error;
 
 use crate::{
     backend::BACKEND,
+    companions::{Companions, GENERATION_CONFIG},
     compute::{Compute, RolloutWeights},
     on_burn::{self, BurnPass, NoBf16, OnBurn},
     on_cpu::{OnCpu, Packed},
@@ -29,6 +32,9 @@ use crate::{
 pub struct Policy {
     config: ModelConfig,
     tokenizer: TextTokenizer,
+    /// None where there are no chats.
+    chat: Option<Arc<ChatTemplate>>,
+    companions: Companions,
     compute: Compute,
     body: Body,
 }
@@ -64,6 +70,9 @@ pub enum PolicyError {
         /// What is wrong.
         source: ModelConfigError,
     },
+    /// The folder's chat template or generation settings cannot be used.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -103,6 +112,8 @@ pub struct Scores {
     pub logprobs: Vec<f32>,
     /// Entropy in nats of the distribution it was drawn from.
     pub entropies: Vec<f32>,
+    /// Self-certainty of that distribution in nats: `KL(uniform ‖ p)` over the tokenizer's ids.
+    pub self_certainties: Vec<f32>,
 }
 
 /// A training pass that has gone forwards, for [`crate::AdamW::accumulate`].
@@ -148,7 +159,8 @@ impl Policy {
     }
 
     /// Reads a folder in Hugging Face layout: `config.json`, `tokenizer.json`, and `model.safetensors` or the
-    /// files that `model.safetensors.index.json` names.
+    /// files that `model.safetensors.index.json` names. Where there are a chat template and
+    /// `generation_config.json`, they say how to talk to the model and which tokens end what it says.
     ///
     /// # Errors
     /// When one of them cannot be read, or they do not belong together.
@@ -161,11 +173,25 @@ impl Policy {
             path: path.clone(),
             source,
         })?;
-        let config =
+        let mut config =
             ModelConfig::from_json(&text).map_err(|source| PolicyError::Config { path, source })?;
+        if folder.join(GENERATION_CONFIG).is_file() {
+            config.end_ids = match stop_ids(folder) {
+                Err(ChatError::NoStopToken { .. }) => Vec::new(),
+                ids => ids?,
+            };
+        }
+        let chat = match ChatTemplate::load(folder) {
+            Err(ChatError::NoTemplate { .. }) => None,
+            chat => Some(Arc::new(chat?)),
+        };
         let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
         let weights = weights::load(folder, &config)?;
-        Self::new(config, tokenizer, weights, compute)
+        Ok(Self {
+            chat,
+            companions: Companions::load(folder)?,
+            ..Self::new(config, tokenizer, weights, compute)?
+        })
     }
 
     fn new(
@@ -188,12 +214,14 @@ impl Policy {
         Ok(Self {
             config,
             tokenizer,
+            chat: None,
+            companions: Companions::default(),
             compute: compute.clone(),
             body,
         })
     }
 
-    /// Writes the three files into an existing folder. Not atomic: write to a fresh folder and rename it.
+    /// Writes the three files, and those that came with the model, into an existing folder. Not atomic: write to a fresh folder and rename it.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -203,6 +231,7 @@ impl Policy {
             .map_err(|source| PolicyError::Io { path, source })?;
         let path = folder.join("model.safetensors");
         weights::save(&self.config, &self.weights(), &path)?;
+        self.companions.save(folder)?;
         Ok(self.tokenizer.save(&folder.join("tokenizer.json"))?)
     }
 
@@ -214,6 +243,11 @@ impl Policy {
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &TextTokenizer {
         &self.tokenizer
+    }
+
+    /// How to talk to it; none where its folder has no chat template.
+    pub fn chat(&self) -> Option<&ChatTemplate> {
+        self.chat.as_deref()
     }
 
     /// How it computes.
@@ -316,6 +350,8 @@ impl Policy {
     #[must_use]
     pub fn with_end_ids(mut self, end_ids: Vec<u32>) -> Self {
         self.config.end_ids = end_ids;
+        // It would say otherwise.
+        self.companions = self.companions.without(GENERATION_CONFIG);
         let weights = self.weights().into_owned();
         self.with_weights(weights)
     }
@@ -400,10 +436,7 @@ impl Policy {
             Body::Burn(on_burn) => {
                 let pass = on_burn.forward(contexts, temperature);
                 Pass {
-                    scores: Scores {
-                        logprobs: on_burn::to_host(pass.logprobs.clone().inner()),
-                        entropies: on_burn::to_host(pass.entropies.clone()),
-                    },
+                    scores: pass.scores.clone(),
                     way_back: WayBack::Burn(Box::new(pass)),
                 }
             }
@@ -417,13 +450,7 @@ impl Policy {
     pub fn score(&self, contexts: &[Context<'_>], temperature: f64) -> Scores {
         match &self.body {
             Body::Cpu(on_cpu) => scores_of(on_cpu.model().score(contexts, temperature)),
-            Body::Burn(on_burn) => {
-                let (logprobs, entropies) = on_burn.score(contexts, temperature);
-                Scores {
-                    logprobs,
-                    entropies,
-                }
-            }
+            Body::Burn(on_burn) => on_burn.score(contexts, temperature),
         }
     }
 }
@@ -432,11 +459,12 @@ fn scores_of(scores: longhand_engine::TokenScores) -> Scores {
     let longhand_engine::TokenScores {
         logprobs,
         entropies,
-        ..
+        self_certainties,
     } = scores;
     Scores {
         logprobs,
         entropies,
+        self_certainties,
     }
 }
 

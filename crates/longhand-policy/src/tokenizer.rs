@@ -1,6 +1,9 @@
 //! Text to token ids and back, and small tokenizers trained on generated text.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use thiserror::Error;
 use tokenizers::{
@@ -19,7 +22,9 @@ use tokenizers::{
 /// Nothing is added around the text: no start token, no template.
 #[derive(Clone, Debug)]
 pub struct TextTokenizer {
-    inner: Tokenizer,
+    inner: Arc<Tokenizer>,
+    /// The same, to which special tokens are text like any other.
+    plain: Arc<Tokenizer>,
     n_ids: usize,
 }
 
@@ -80,8 +85,11 @@ impl TextTokenizer {
     /// Wraps a tokenizer that is already in memory.
     pub fn new(inner: Tokenizer) -> Self {
         let last = inner.get_vocab(true).into_values().max();
+        let mut plain = inner.clone();
+        plain.set_encode_special_tokens(true);
         Self {
-            inner,
+            inner: Arc::new(inner),
+            plain: Arc::new(plain),
             n_ids: last.map_or(0, |id| id as usize + 1),
         }
     }
@@ -101,16 +109,15 @@ impl TextTokenizer {
         self.n_ids
     }
 
-    /// The ids of a text; special tokens written in the text are recognised.
+    /// The ids of a text; special tokens written in the text are recognised. For prompts and templates.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|e| TokenizerError::Encode {
-                text: text.chars().take(60).collect(),
-                reason: e.to_string(),
-            })?;
-        Ok(encoding.get_ids().to_vec())
+        encode(&self.inner, text)
+    }
+
+    /// The ids of a text to which special tokens are text like any other: a document cannot end a turn by
+    /// quoting the token that does.
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        encode(&self.plain, text)
     }
 
     /// The text of ids, without special tokens.
@@ -131,6 +138,16 @@ impl TextTokenizer {
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
+}
+
+fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, TokenizerError> {
+    let encoding = tokenizer
+        .encode_fast(text, false)
+        .map_err(|e| TokenizerError::Encode {
+            text: text.chars().take(60).collect(),
+            reason: e.to_string(),
+        })?;
+    Ok(encoding.get_ids().to_vec())
 }
 
 /// Trains a tokenizer on texts. `special` come first, in order, so that their ids are fixed.
@@ -233,6 +250,24 @@ mod tests {
         let ids = tokenizer.encode(text).unwrap();
         assert_eq!(tokenizer.decode_all(&ids).unwrap(), text);
         assert!(ids.iter().all(|id| (*id as usize) < tokenizer.n_ids()));
+    }
+
+    #[test]
+    fn plain_text_cannot_spell_a_special_token() {
+        let tokenizer = train_tokenizer(TokenizerKind::Bpe, texts(), 300, &["<eos>"]).unwrap();
+        let eos = tokenizer.id("<eos>").unwrap();
+        let text = "the baker <eos> noted<eos>";
+        let count = |ids: &[u32]| ids.iter().filter(|id| **id == eos).count();
+        assert_eq!(count(&tokenizer.encode(text).unwrap()), 2);
+        let plain = tokenizer.encode_plain(text).unwrap();
+        assert_eq!(count(&plain), 0);
+        // It is text, which nobody skips when it is shown.
+        assert_eq!(tokenizer.decode(&plain).unwrap(), text);
+        let usual = "the baker noted";
+        assert_eq!(
+            tokenizer.encode_plain(usual).unwrap(),
+            tokenizer.encode(usual).unwrap()
+        );
     }
 
     #[test]

@@ -45,4 +45,4 @@ pub use replay::{Replayed, ReplayedFailure, replay_failure, replay_rollout};
 pub use report::StepReport;
 pub use timing::{Phases, Timing};
 pub use warm_start::{WarmStartReport, WarmStarter};
-pub use workbench::{RewardFailure, Verdict, Workbench, policy_encode};
+pub use workbench::{RewardFailure, Verdict, Workbench, policy_encode, policy_encode_plain};

@@ -102,7 +102,7 @@ impl Workbench {
             ..reader.limits
         };
         let empty = longhand_tasks::Paragraph::default();
-        let format_tokens = policy_encode(&tokenizer, |encode| {
+        let format_tokens = policy_encode_plain(&tokenizer, |encode| {
             encode(&format.render(100, &empty))
                 .len()
                 .saturating_sub(encode(&empty.rendered()).len())
@@ -140,7 +140,7 @@ impl Workbench {
         idx: u64,
         target_tokens: usize,
     ) -> Result<Arc<EncodedProblem>, TrainError> {
-        let problem = policy_encode(&self.tokenizer, |encode| {
+        let problem = policy_encode_plain(&self.tokenizer, |encode| {
             let count = |text: &str| encode(text).len() + self.format_tokens;
             self.source.problem(split, seed, idx, target_tokens, &count)
         })??;
@@ -188,7 +188,7 @@ impl Workbench {
         &self,
         problem: &longhand_tasks::Problem,
     ) -> Result<Arc<EncodedProblem>, TrainError> {
-        let encoded = policy_encode(&self.tokenizer, |encode| {
+        let encoded = policy_encode_plain(&self.tokenizer, |encode| {
             EncodedProblem::new(problem, &self.format, encode)
         })?;
         Ok(Arc::new(encoded))
@@ -319,9 +319,27 @@ pub fn policy_encode<R>(
     tokenizer: &TextTokenizer,
     use_it: impl FnOnce(&dyn Fn(&str) -> Vec<u32>) -> R,
 ) -> Result<R, TokenizerError> {
+    lend(|text| tokenizer.encode(text), use_it)
+}
+
+/// The same for text that nobody here wrote: special tokens in it are text like any other.
+///
+/// # Errors
+/// When a text has no encoding.
+pub fn policy_encode_plain<R>(
+    tokenizer: &TextTokenizer,
+    use_it: impl FnOnce(&dyn Fn(&str) -> Vec<u32>) -> R,
+) -> Result<R, TokenizerError> {
+    lend(|text| tokenizer.encode_plain(text), use_it)
+}
+
+fn lend<R>(
+    encode: impl Fn(&str) -> Result<Vec<u32>, TokenizerError>,
+    use_it: impl FnOnce(&dyn Fn(&str) -> Vec<u32>) -> R,
+) -> Result<R, TokenizerError> {
     let failure = RefCell::new(None);
     let result = use_it(&|text| {
-        tokenizer.encode(text).unwrap_or_else(|error| {
+        encode(text).unwrap_or_else(|error| {
             failure.borrow_mut().get_or_insert(error);
             Vec::new()
         })

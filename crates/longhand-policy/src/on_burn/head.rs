@@ -25,6 +25,20 @@ pub(crate) struct TokenScores {
     pub(crate) logprobs: Tensor<Backend, 1>,
     /// `[n_targets]`: entropy of the distribution each target was drawn from, in nats.
     pub(crate) entropies: Tensor<Backend, 1>,
+    /// `[n_targets]`: `KL(uniform ‖ p)` of that distribution over the head's ids, in nats.
+    pub(crate) self_certainties: Tensor<Backend, 1>,
+}
+
+impl TokenScores {
+    /// Tokens at these places.
+    pub(crate) fn select(self, places: &Tensor<Backend, 1, Int>) -> Self {
+        let select = |values: Tensor<Backend, 1>| values.select(0, places.clone());
+        Self {
+            logprobs: select(self.logprobs),
+            entropies: select(self.entropies),
+            self_certainties: select(self.self_certainties),
+        }
+    }
 }
 
 /// Scores targets `[n_targets]` given hidden states `[n_targets, hidden]` (after the final norm) and the
@@ -37,6 +51,8 @@ pub(crate) fn score(
 ) -> TokenScores {
     let mut logprobs = Vec::new();
     let mut entropies = Vec::new();
+    let mut self_certainties = Vec::new();
+    let ln_n_ids = (head.dims()[1] as f64).ln();
     for (hidden, targets) in chunks(hidden, targets, head.dims()[1]) {
         let [n, _] = hidden.dims();
         let logits = hidden.matmul(head.clone()).div_scalar(temperature);
@@ -46,22 +62,25 @@ pub(crate) fn score(
         let log_sum = sum.clone().log();
         let chosen = shifted.clone().gather(1, targets.reshape([n, 1]));
         logprobs.push((chosen - log_sum.clone()).reshape([n]));
+        let of_uniform = log_sum.clone() - shifted.clone().mean_dim(1);
+        self_certainties.push(of_uniform.sub_scalar(ln_n_ids).reshape([n]));
         let mean_logit = (exp * shifted).sum_dim(1) / sum;
         entropies.push((log_sum - mean_logit).reshape([n]));
     }
     TokenScores {
         logprobs: Tensor::cat(logprobs, 0),
         entropies: Tensor::cat(entropies, 0),
+        self_certainties: Tensor::cat(self_certainties, 0),
     }
 }
 
-/// [`score`] with a gradient towards the hidden states and the head, and the entropies beside it.
+/// [`score`], and its log-probabilities once more with a gradient towards the hidden states and the head.
 pub(crate) fn differentiable_logprobs(
     hidden: Tensor<AutodiffBackend, 2>,
     head: Tensor<AutodiffBackend, 2>,
     targets: Tensor<Backend, 1, Int>,
     temperature: f64,
-) -> (Tensor<AutodiffBackend, 1>, Tensor<Backend, 1>) {
+) -> (Tensor<AutodiffBackend, 1>, TokenScores) {
     let scores = score(
         hidden.clone().inner(),
         head.clone().inner(),
@@ -76,7 +95,7 @@ pub(crate) fn differentiable_logprobs(
     };
     let hidden = hidden.into_primitive().tensor();
     let head = head.into_primitive().tensor();
-    let output: FloatTensor<Backend> = scores.logprobs.into_primitive().tensor();
+    let output: FloatTensor<Backend> = scores.logprobs.clone().into_primitive().tensor();
     let prepared = ChunkedLogprobs
         .prepare::<NoCheckpointing>([hidden.node, head.node])
         .compute_bound()
@@ -87,7 +106,7 @@ pub(crate) fn differentiable_logprobs(
     };
     (
         Tensor::from_primitive(TensorPrimitive::Float(output)),
-        scores.entropies,
+        scores,
     )
 }
 

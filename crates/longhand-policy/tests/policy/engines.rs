@@ -61,7 +61,8 @@ fn scores_agree() {
                 "{family:?}"
             );
             assert!(
-                max_difference(&fast.entropies, &slow.entropies) < 1e-5,
+                max_difference(&fast.entropies, &slow.entropies) < 1e-5
+                    && max_difference(&fast.self_certainties, &slow.self_certainties) < 1e-5,
                 "{family:?}"
             );
             let pass = engine.forward(&contexts(&owned), temperature, Default::default());

@@ -34,6 +34,7 @@ fn scores_and_gradients_are_the_engines() {
     let scores = policy.score(&contexts, 0.8);
     assert!(max_difference(&scores.logprobs, &expected.logprobs) < 1e-5);
     assert!(max_difference(&scores.entropies, &expected.entropies) < 1e-5);
+    assert!(max_difference(&scores.self_certainties, &expected.self_certainties) < 1e-5);
 
     let n_sampled = expected.logprobs.len();
     let grad: Vec<f64> = (0..n_sampled).map(|i| ((i * 7) % 5) as f64 - 1.5).collect();

@@ -11,6 +11,7 @@
 //!
 //! Knows nothing of tensors, tokenizers, rewards or losses: token ids and derivatives come in.
 
+mod adapter;
 mod backward;
 mod cache;
 #[cfg(test)]
@@ -27,6 +28,7 @@ mod sample;
 mod trunk;
 mod weights;
 
+pub use adapter::{Adapter, LoraConfig, LoraError, Target, adapter_parameters};
 pub use generate::{GenerateError, Generator, check_request};
 pub use head::TokenScores;
 pub use longhand_kernels::{AdamW as AdamWStep, Cpu, CpuError, Format, Isa};

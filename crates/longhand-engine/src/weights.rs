@@ -21,7 +21,7 @@ pub struct Initialisation {
     pub q_norm_gain: f64,
 }
 
-/// One list of numbers for each of a model's [`parameters`], in their order.
+/// One list of numbers for each of a model's [`parameters`], or of an adapter's, in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     pub(crate) values: Vec<Vec<f32>>,
@@ -37,6 +37,14 @@ impl Weights {
     /// When a list has another length than its shape says.
     pub fn assemble<E>(
         config: &ModelConfig,
+        source: impl FnMut(&Parameter) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
+        Self::of_parameters(&parameters(config), source)
+    }
+
+    /// The same for any parameters.
+    pub(crate) fn of_parameters<E>(
+        parameters: &[Parameter],
         mut source: impl FnMut(&Parameter) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {
         let take = |parameter: &Parameter| {
@@ -44,10 +52,7 @@ impl Weights {
             assert_eq!(values.len(), parameter.n_values(), "{}", parameter.name);
             Ok(values)
         };
-        let values = parameters(config)
-            .iter()
-            .map(take)
-            .collect::<Result<_, E>>()?;
+        let values = parameters.iter().map(take).collect::<Result<_, E>>()?;
         Ok(Self { values })
     }
 

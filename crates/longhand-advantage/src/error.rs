@@ -20,4 +20,32 @@ pub enum AdvantageError {
         /// The estimator that was asked for.
         estimator: &'static str,
     },
+    /// GDPO adds up columns of rewards, so there is at least one.
+    #[error("`columns` is empty, but GDPO needs at least one reward")]
+    NoColumn,
+    /// Columns are told apart by their names.
+    #[error("a reward is called `{name}`, but each needs a name, and no two the same")]
+    ColumnName {
+        /// The name found.
+        name: String,
+    },
+    /// A column's weight is a finite number.
+    #[error("the weight of `{column}` is {weight}, but it must be a finite number")]
+    Weight {
+        /// The column's name.
+        column: String,
+        /// The value found.
+        weight: f64,
+    },
+    /// A conditioned reward depends on another column, from a number on.
+    #[error(
+        "`{column}` counts only where `{on}` is at least something, but that must be the name of \
+         another reward, and the bound a number"
+    )]
+    Condition {
+        /// The conditioned column.
+        column: String,
+        /// The column it is to depend on.
+        on: String,
+    },
 }

@@ -1,10 +1,11 @@
 //! Group advantages on slices.
 //!
-//! One file per estimator. Three kinds of input, all in `f64`:
+//! One file per estimator. Four kinds of input, all in `f64`:
 //!
 //! | kind | input | estimators |
 //! |---|---|---|
 //! | one reward per attempt | `[group][attempt]` | [`grpo`], [`dr_grpo`], [`memagent`], [`rloo`], [`opo`], [`reinforce_plus_plus_baseline`] |
+//! | several rewards per attempt, some missing | `[group][attempt][column]` | [`Gdpo`] |
 //! | one reward per turn | `[attempt][turn]` of one problem | [`turn_pool`] |
 //! | one reward per token | `[sequence][token]` | [`reinforce_plus_plus`], [`gae`] |
 //!
@@ -27,6 +28,8 @@ mod opo;
 mod reinforce_plus_plus_baseline;
 mod rloo;
 
+mod gdpo;
+
 mod turn_pool;
 
 mod gae;
@@ -43,6 +46,7 @@ mod file_form;
 pub use dr_grpo::dr_grpo;
 pub use error::AdvantageError;
 pub use gae::gae;
+pub use gdpo::{BatchStep, Condition, Gdpo, GdpoAdvantages, RewardColumn};
 pub use grpo::{DEFAULT_EPS, Scale, grpo};
 pub use live::is_live;
 pub use memagent::memagent;

@@ -8,8 +8,8 @@
 //! Differs from verl: the mean divides by the exact token count, not by the count plus 1e-8; a
 //! group of one is centred to 0, where verl keeps its raw reward.
 
-use crate::deviations::{counted_deviations, deviations};
-use crate::whiten::WHITEN_EPS;
+use crate::deviations::deviations;
+use crate::whiten::whiten_counted;
 
 /// One advantage per attempt; `groups` and `lengths` are `[group][attempt]`, lengths in trained
 /// tokens of the whole attempt.
@@ -28,31 +28,7 @@ pub fn reinforce_plus_plus_baseline(groups: &[Vec<f64>], lengths: &[Vec<usize>])
     }
 
     let centred: Vec<f64> = groups.iter().flat_map(|group| deviations(group)).collect();
-    let counts = lengths.concat();
-    let n_tokens: usize = counts.iter().sum();
-    let whitened = counted_deviations(&centred, &counts);
-    let variance = if n_tokens < 2 {
-        0.0
-    } else {
-        let squares: f64 = whitened
-            .iter()
-            .zip(&counts)
-            .map(|(deviation, &count)| count as f64 * deviation.powi(2))
-            .sum();
-        squares / (n_tokens - 1) as f64
-    };
-    let inverse_std = 1.0 / (variance + WHITEN_EPS).sqrt();
-
-    let mut flat = whitened
-        .into_iter()
-        .zip(&counts)
-        .map(|(deviation, &count)| {
-            if count == 0 {
-                0.0
-            } else {
-                deviation * inverse_std
-            }
-        });
+    let mut flat = whiten_counted(&centred, &lengths.concat()).into_iter();
     groups
         .iter()
         .map(|group| flat.by_ref().take(group.len()).collect())

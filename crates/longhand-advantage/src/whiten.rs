@@ -6,7 +6,7 @@
 //! Differs from verl: the mean divides by the exact token count (verl adds 1e-8 to it), tokens
 //! outside the mask become 0, and one token or none gives 0 instead of an error.
 
-use crate::deviations::deviations;
+use crate::deviations::{counted_deviations, deviations};
 
 /// The `eps` added to a variance before whitening takes its root.
 pub const WHITEN_EPS: f64 = 1e-8;
@@ -59,6 +59,30 @@ pub fn whiten(values: &[Vec<f64>], loss_mask: &[Vec<bool>]) -> Vec<Vec<f64>> {
                 .collect()
         })
         .collect()
+}
+
+/// Whitened values in which each stands for `counts[i]` tokens; exactly zero for a value that stands
+/// for none, and for all when no two counted values differ or fewer than two tokens are counted.
+///
+/// # Panics
+/// If the lengths differ.
+pub(crate) fn whiten_counted(values: &[f64], counts: &[usize]) -> Vec<f64> {
+    let n_tokens: usize = counts.iter().sum();
+    let centred = counted_deviations(values, counts);
+    let counted = || centred.iter().zip(counts).filter(|&(_, &count)| count != 0);
+    let squares: f64 = counted()
+        .map(|(deviation, &count)| count as f64 * deviation.powi(2))
+        .sum();
+    let variance = squares / n_tokens.saturating_sub(1).max(1) as f64;
+    let inverse_std = 1.0 / (variance + WHITEN_EPS).sqrt();
+    let scaled = |(deviation, &count): (&f64, &usize)| {
+        if count == 0 {
+            0.0
+        } else {
+            deviation * inverse_std
+        }
+    };
+    centred.iter().zip(counts).map(scaled).collect()
 }
 
 /// Asserts that two ragged arrays have the same shape.

@@ -1,6 +1,8 @@
 //! Estimators as files write them: names, defaults, refusals, and the way back.
 
-use longhand_advantage::{DEFAULT_EPS, OutcomeEstimator, Scale};
+use longhand_advantage::{
+    BatchStep, Condition, DEFAULT_EPS, Gdpo, OutcomeEstimator, RewardColumn, Scale,
+};
 
 #[track_caller]
 fn check_refused(json: &str, expected: &str) {
@@ -73,4 +75,38 @@ fn unknown_names_keys_and_options_of_others_are_refused() {
         "unknown variant `std`",
     );
     check_refused(r#"{"scale": "group"}"#, "missing field `kind`");
+}
+
+#[test]
+fn gdpo_reads_named_columns_and_survives_the_way_back() {
+    let text = "
+        batch_step = 'tokens'
+        [[columns]]
+        name = 'correct'
+        [[columns]]
+        name = 'short'
+        weight = 0.25
+        only_where = { column = 'correct', at_least = 1.0 }
+    ";
+    let found: Gdpo = toml::from_str(text).unwrap();
+    let expected = Gdpo {
+        columns: vec![
+            RewardColumn::new("correct", 1.0),
+            RewardColumn {
+                only_where: Some(Condition {
+                    column: "correct".to_owned(),
+                    at_least: 1.0,
+                }),
+                ..RewardColumn::new("short", 0.25)
+            },
+        ],
+        eps: 1e-4,
+        batch_step: BatchStep::Tokens,
+    };
+    assert_eq!(found, expected);
+    let written = toml::to_string(&found).unwrap();
+    assert_eq!(toml::from_str::<Gdpo>(&written).unwrap(), found);
+    let error = toml::from_str::<Gdpo>("columns = [{ nmae = 'correct' }]").unwrap_err();
+    assert!(error.to_string().contains("unknown field `nmae`"));
+    assert_eq!(Gdpo::default().batch_step, BatchStep::Samples);
 }

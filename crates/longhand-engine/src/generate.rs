@@ -162,6 +162,32 @@ impl Generate for Generator {
         }
         Ok(())
     }
+
+    fn stream(
+        &mut self,
+        request: &Request,
+        sampling: &Sampling,
+        on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<Completion, GenerateError> {
+        let mut server = Server::new(&self.model, *sampling);
+        server.hand_in(vec![request.clone()])?;
+        loop {
+            if let Some((_, mut completion)) = server.advance()?.pop() {
+                let last = completion.ids.last().map(|id| on_token(*id));
+                if last.is_some_and(|told| told.is_break()) {
+                    completion.break_off_after(completion.ids.len());
+                }
+                return Ok(completion);
+            }
+            // What is open has the stop reason of what is broken off.
+            let completion = &server.open[0].completion;
+            if let Some(&id) = completion.ids.last()
+                && on_token(id).is_break()
+            {
+                return Ok(completion.clone());
+            }
+        }
+    }
 }
 
 /// Sequences in progress.

@@ -142,4 +142,12 @@ pub enum ReaderError {
         /// Settings that make the turn smaller.
         lower: &'static str,
     },
+    /// A place to go on from that this reader never reaches.
+    #[error("cannot go on after {n_turns} turns: {problem}")]
+    GoOn {
+        /// Turns that are said to be done.
+        n_turns: usize,
+        /// Why that cannot be.
+        problem: String,
+    },
 }

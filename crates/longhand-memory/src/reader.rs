@@ -169,6 +169,52 @@ impl Reader {
         stop
     }
 
+    /// Takes the place of a reader of the same document that has `n_turns` turns behind it: its memory,
+    /// and its answer once it has given it. As long as no chunk was read, the memory is the template's,
+    /// whatever is given.
+    ///
+    /// # Errors
+    /// [`ReaderError::GoOn`] for more turns than there are, a memory or an answer over its cap, an
+    /// answer before the last turn or none after it.
+    pub fn go_on(
+        &mut self,
+        n_turns: usize,
+        memory: &[u32],
+        answer: Option<&[u32]>,
+    ) -> Result<(), ReaderError> {
+        let wrong = |problem| Err(ReaderError::GoOn { n_turns, problem });
+        let (limits, total) = (&self.plan.limits, self.n_turns());
+        if total < n_turns {
+            return wrong(format!("there are {total}"));
+        }
+        if answer.is_some() != (n_turns == total) {
+            return wrong("the last of them, and no other, gives the answer".to_owned());
+        }
+        let over = |name: &str, n_tokens: usize, cap: usize| {
+            wrong(format!("the {name} has {n_tokens} tokens, over its cap of {cap}"))
+        };
+        let memory = match self.n_chunks().min(n_turns) {
+            0 => &self.plan.templates.empty_memory,
+            _ if limits.max_memory_tokens < memory.len() => {
+                return over("memory", memory.len(), limits.max_memory_tokens);
+            }
+            _ => memory,
+        };
+        let n_answer = answer.map_or(0, <[u32]>::len);
+        if limits.max_answer_tokens < n_answer {
+            return over("answer", n_answer, limits.max_answer_tokens);
+        }
+        self.memory = memory.to_vec();
+        self.turn_idx = n_turns;
+        self.answer = answer.map(<[u32]>::to_vec);
+        Ok(())
+    }
+
+    /// Turns that have had their reply.
+    pub fn n_turns_done(&self) -> usize {
+        self.turn_idx
+    }
+
     /// The memory as it stands, without end tokens; the template's empty memory before the first
     /// reply.
     pub fn memory(&self) -> &[u32] {
@@ -563,7 +609,43 @@ mod tests {
         assert!(make(&[5]).is_ok());
     }
 
+    #[test]
+    fn a_place_that_a_reader_never_reaches_is_refused() {
+        let refused = |n_tokens, n_turns, memory: &[u32], answer: Option<&[u32]>| {
+            let mut reader = reader(n_tokens);
+            let error = reader.go_on(n_turns, memory, answer).unwrap_err();
+            assert_eq!((reader.n_turns_done(), reader.memory()), (0, &[EMPTY][..]));
+            error.to_string()
+        };
+        assert_eq!(
+            refused(3, 4, &[], None),
+            "cannot go on after 4 turns: there are 3"
+        );
+        assert!(refused(3, 2, &[], Some(&[])).contains("gives the answer"));
+        assert!(refused(3, 3, &[], None).contains("gives the answer"));
+        assert!(refused(3, 1, &[1; 4], None).contains("the memory has 4 tokens, over its cap of 3"));
+        assert!(refused(3, 3, &[], Some(&[1; 3])).contains("the answer has 3 tokens"));
+    }
+
     proptest! {
+        /// A reader that takes another's place asks what the other one asks, at any turn.
+        #[test]
+        fn a_place_that_was_taken_is_the_place_that_was_left(
+            n_tokens in 0_u32..9,
+            n_turns in 0_usize..7,
+            replies in proptest::collection::vec(proptest::collection::vec(0_u32..4, 0..6), 7),
+        ) {
+            let mut left = reader(n_tokens);
+            for reply in replies.iter().take(n_turns.min(left.n_turns())) {
+                left.reply(reply, StopReason::EndToken);
+            }
+            let mut taken = reader(n_tokens);
+            let memory: &[u32] = if left.n_turns_done() == 0 { &[7; 9] } else { left.memory() };
+            taken.go_on(left.n_turns_done(), memory, left.answer()).unwrap();
+            prop_assert_eq!(taken.memory(), left.memory());
+            prop_assert_eq!((taken.ask(), taken.answer()), (left.ask(), left.answer()));
+        }
+
         /// Whatever is replied, no prompt outgrows the window that the reader accepted.
         #[test]
         fn no_prompt_exceeds_the_window_that_was_accepted(

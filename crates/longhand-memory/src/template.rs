@@ -137,6 +137,36 @@ impl TemplateText {
         Ok(TemplateText { role, parts })
     }
 
+    /// A template of parts that are cut already.
+    ///
+    /// # Errors
+    /// As for [`TemplateText::parse`], braces aside: in these texts they mean nothing.
+    pub fn new(role: TurnRole, parts: Vec<Part<String>>) -> Result<Self, ReaderError> {
+        check_slots(role, &parts)?;
+        Ok(TemplateText { role, parts })
+    }
+
+    /// Which prompt this template makes.
+    pub fn role(&self) -> TurnRole {
+        self.role
+    }
+
+    /// The parts in order.
+    pub fn parts(&self) -> &[Part<String>] {
+        &self.parts
+    }
+
+    /// The prompt for these texts; an answer template has no use for `chunk`.
+    pub fn fill(&self, question: &str, chunk: &str, memory: &str) -> String {
+        let texts = self.parts.iter().map(|part| match part {
+            Part::Text(text) => text,
+            Part::Slot(Slot::Question) => question,
+            Part::Slot(Slot::Chunk) => chunk,
+            Part::Slot(Slot::Memory) => memory,
+        });
+        texts.collect()
+    }
+
     /// Encodes each stretch of text on its own.
     pub fn compile(&self, mut encode: impl FnMut(&str) -> Vec<u32>) -> Template {
         let parts = self.parts.iter().map(|part| match part {
@@ -223,6 +253,19 @@ impl Template {
     /// The parts in order.
     pub fn parts(&self) -> &[Part<Vec<u32>>] {
         &self.parts
+    }
+
+    /// The same template with `ids` in front of every prompt, as models want that were trained with a
+    /// start token.
+    #[must_use]
+    pub fn starting_with(mut self, ids: &[u32]) -> Self {
+        match self.parts.first_mut() {
+            Some(Part::Text(text)) => {
+                text.splice(0..0, ids.iter().copied());
+            }
+            _ => self.parts.insert(0, Part::Text(ids.to_vec())),
+        }
+        self
     }
 
     /// The prompt for these ids; an answer template has no use for `chunk`.
@@ -315,6 +358,16 @@ impl Templates {
     pub fn chunk_before_memory(&self) -> bool {
         self.read.position(Slot::Chunk) < self.read.position(Slot::Memory)
     }
+
+    /// The same templates with `ids` in front of every prompt.
+    #[must_use]
+    pub fn starting_with(self, ids: &[u32]) -> Self {
+        Templates {
+            read: self.read.starting_with(ids),
+            answer: self.answer.starting_with(ids),
+            empty_memory: self.empty_memory,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -345,6 +398,31 @@ mod tests {
         );
         assert_eq!(fill(TurnRole::Read, "{memory}{chunk}{question}"), "MCQ");
         assert_eq!(fill(TurnRole::Answer, "{memory} {question}"), "M Q");
+    }
+
+    #[test]
+    fn filled_with_text_or_with_ids_a_template_makes_the_same_prompt() {
+        let text = TemplateText::parse(TurnRole::Read, "{{a{question}b{chunk}c{memory}{question}");
+        let text = text.unwrap();
+        assert_eq!(text.fill("Q", "{C}", "M"), "{aQb{C}cMQ");
+        let ids = text.compile(bytes);
+        let filled = ids.fill(&bytes("Q"), &bytes("{C}"), &bytes("M"));
+        assert_eq!(filled, bytes("{aQb{C}cMQ"));
+    }
+
+    #[test]
+    fn a_start_comes_before_every_prompt() {
+        for (read, prompt) in [
+            ("a{question}{chunk}{memory}", "<aQCM"),
+            ("{memory}{question}{chunk}", "<MQC"),
+        ] {
+            let templates = TemplatesText::parse(read, "{question}{memory}b", "-").unwrap();
+            let templates = templates.compile(bytes).starting_with(&bytes("<"));
+            let [q, c, m] = ["Q", "C", "M"].map(bytes);
+            assert_eq!(templates.read.fill(&q, &c, &m), bytes(prompt));
+            assert_eq!(templates.answer.fill(&q, &[], &m), bytes("<QMb"));
+            assert_eq!(templates.empty_memory, bytes("-"));
+        }
     }
 
     #[test]
@@ -407,6 +485,12 @@ mod tests {
             read,
             Err(ReaderError::MissingPlaceholder { name: "memory", .. })
         ));
+        let text = Part::Text("a".to_owned());
+        assert_eq!(
+            TemplateText::new(TurnRole::Answer, vec![text, Part::Slot(Slot::Memory)]),
+            TemplateText::parse(TurnRole::Answer, "a{memory}"),
+            "both lack the question"
+        );
         let three = parts(&[Slot::Question, Slot::Chunk, Slot::Memory]);
         let answer = Template::new(TurnRole::Answer, three);
         assert!(matches!(

@@ -34,6 +34,15 @@ pub struct Completion {
     pub stop_reason: StopReason,
 }
 
+impl Completion {
+    /// Keeps the first `n_tokens`, as sampling that was broken off there.
+    pub fn break_off_after(&mut self, n_tokens: usize) {
+        self.ids.truncate(n_tokens);
+        self.logprobs.truncate(n_tokens);
+        self.stop_reason = StopReason::MaxTokens;
+    }
+}
+
 /// How tokens are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -137,6 +146,36 @@ pub trait Generate {
         requests: &[Request],
         sampling: &Sampling,
     ) -> Result<Vec<Completion>, Self::Error>;
+
+    /// One completion, token by token: `on_token` is told each as it is sampled, the end token included,
+    /// and may break off. What comes back then ends with the token at which it did, and has
+    /// [`StopReason::MaxTokens`]; whoever broke off knows. Ids, log-probabilities and stop reason of a
+    /// completion that was let to its end are those of [`Generate::generate`], to the bit.
+    ///
+    /// The provided method hands over the tokens when all are sampled. A generator that has them one by
+    /// one does better to override it.
+    ///
+    /// # Errors
+    /// As for [`Generate::generate`].
+    ///
+    /// # Panics
+    /// The provided method, when `generate` returns no completion for the request.
+    fn stream(
+        &mut self,
+        request: &Request,
+        sampling: &Sampling,
+        on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<Completion, Self::Error> {
+        let mut completions = self.generate(std::slice::from_ref(request), sampling)?;
+        let Some(mut completion) = completions.pop() else {
+            panic!("the generator was given one request and returned no completion");
+        };
+        let broken_off = completion.ids.iter().position(|id| on_token(*id).is_break());
+        if let Some(last) = broken_off {
+            completion.break_off_after(last + 1);
+        }
+        Ok(completion)
+    }
 
     /// Answers requests as they finish, in any order, while new ones join, until none is open.
     ///
@@ -308,6 +347,41 @@ mod tests {
     fn nothing_is_sampled_or_reported_after_breaking_off() {
         let joining = |id| (id != 108).then(|| vec![1]);
         check(&[7, 8, 9], joining, &[&[7, 8, 9]], &[(0, 107), (1, 108)]);
+    }
+
+    /// What is told of the tokens 5, 6 and an end when telling breaks off at `last`, and what comes back.
+    fn check_stream(last: Option<u32>, told: &[u32], returned: Completion) {
+        let mut generator = |_: &[Request], _: &Sampling| {
+            Ok::<_, Infallible>(vec![Completion {
+                ids: vec![5, 6, 0],
+                logprobs: vec![-1.0, -2.0, -3.0],
+                stop_reason: StopReason::EndToken,
+            }])
+        };
+        let mut found = Vec::new();
+        let mut on_token = |id| {
+            found.push(id);
+            if Some(id) == last {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let completion = generator.stream(&request(1), &Sampling::GREEDY, &mut on_token);
+        assert_eq!(completion.unwrap(), returned);
+        assert_eq!(found, told);
+    }
+
+    #[test]
+    fn tokens_are_told_in_order_until_told_to_break_off() {
+        let completion = |n_tokens, stop_reason| Completion {
+            ids: [5, 6, 0][..n_tokens].to_vec(),
+            logprobs: [-1.0, -2.0, -3.0][..n_tokens].to_vec(),
+            stop_reason,
+        };
+        check_stream(None, &[5, 6, 0], completion(3, StopReason::EndToken));
+        check_stream(Some(5), &[5], completion(1, StopReason::MaxTokens));
+        check_stream(Some(6), &[5, 6], completion(2, StopReason::MaxTokens));
     }
 
     #[test]

@@ -116,6 +116,55 @@ fn requests_that_join_later_get_what_they_get_alone() {
 }
 
 #[test]
+fn token_by_token_a_completion_is_the_same_to_the_bit() {
+    let (_, model) = model(Format::F32);
+    for sampling in [Sampling::GREEDY, Sampling::at(1.0), Sampling::at(2.5)] {
+        for request in requests() {
+            let expected = generate(&model, std::slice::from_ref(&request), sampling).remove(0);
+            let mut told = Vec::new();
+            let streamed = Generator::new(Arc::clone(&model))
+                .stream(&request, &sampling, &mut |id| {
+                    told.push(id);
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            assert_eq!(streamed, expected);
+            assert_eq!(told, expected.ids);
+
+            let n_kept = 1 + expected.ids.len() / 2;
+            let mut n_told = 0;
+            let broken_off = Generator::new(Arc::clone(&model))
+                .stream(&request, &sampling, &mut |_| {
+                    n_told += 1;
+                    if n_told == n_kept {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                })
+                .unwrap();
+            let mut start = expected;
+            start.break_off_after(n_kept);
+            assert_eq!((broken_off, n_told), (start, n_kept));
+        }
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_sampled_is_refused_before_a_token_is_told() {
+    let (_, model) = model(Format::F32);
+    let error = Generator::new(model).stream(
+        &request(vec![], 0, 0, 3),
+        &Sampling::GREEDY,
+        &mut |_| panic!("nothing was sampled"),
+    );
+    assert_eq!(
+        error,
+        Err(GenerateError::EmptyPrompt { request_idx: 0 })
+    );
+}
+
+#[test]
 fn breaking_off_ends_at_once() {
     let (_, model) = model(Format::F32);
     let mut n = 0;

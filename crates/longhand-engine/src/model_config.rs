@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::rope_scaling::RopeScaling;
+use crate::{files::Numbers, rope_scaling::RopeScaling, unsupported_settings};
 
 /// The three architectures that one transformer covers; they differ in two switches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,10 @@ pub struct ModelConfig {
 
 /// The largest size that a model may have anywhere.
 const MAX_SIZE: usize = i32::MAX as usize;
+
+/// The most layers that a model may have, a hundred times those of the deepest there are: each takes memory
+/// for the names of its parameters, before any file is compared with them.
+const MAX_LAYERS: usize = 1 << 14;
 
 /// The most parameters that a model may have: 2^48, a thousand times the largest there are.
 const MAX_PARAMETERS: u128 = 1 << 48;
@@ -169,6 +173,10 @@ impl ModelConfig {
                 return Err(unsupported(key, value, hint));
             }
         }
+        if MAX_LAYERS < self.n_layers {
+            let hint = format!("it must be at most {MAX_LAYERS}");
+            return Err(unsupported("num_hidden_layers", self.n_layers, hint));
+        }
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let hint = format!("it must divide num_attention_heads = {}", self.n_heads);
             return Err(unsupported("num_key_value_heads", self.n_kv_heads, hint));
@@ -213,37 +221,33 @@ impl ModelConfig {
                 ));
             }
         };
-        if let Some(activation) = object.get("hidden_act").and_then(Value::as_str)
-            && activation != "silu"
-        {
-            return Err(unsupported("hidden_act", activation, "supported is silu"));
-        }
-        for key in ["attention_bias", "mlp_bias"] {
-            if object.get(key) == Some(&Value::Bool(true)) {
-                return Err(unsupported(key, "true", "supported is false"));
-            }
-        }
-        if object.get("use_sliding_window") == Some(&Value::Bool(true)) {
-            return Err(unsupported(
-                "use_sliding_window",
-                "true",
-                "supported is false",
-            ));
-        }
+        unsupported_settings::refuse(&object, family)?;
         // Newer files nest the rotary settings, older ones keep them at the top.
-        let rope = object.get("rope_parameters").and_then(Value::as_object);
-        let scaling = rope.or_else(|| object.get("rope_scaling").and_then(Value::as_object));
-        let rope_scaling = match scaling {
-            Some(scaling) => RopeScaling::from_json(scaling)?,
-            None => RopeScaling::Unscaled,
+        let nested = rotary_settings(&object, "rope_parameters")?;
+        let scaling = rotary_settings(&object, "rope_scaling")?;
+        let rope_scaling = match (nested, scaling) {
+            (None, None) => RopeScaling::Unscaled,
+            (Some(only), None) | (None, Some(only)) => RopeScaling::from_json(only)?,
+            (Some(nested), Some(scaling)) => {
+                let read = RopeScaling::from_json(nested)?;
+                if read != RopeScaling::from_json(scaling)? {
+                    let hint = "rope_parameters says otherwise";
+                    return Err(unsupported("rope_scaling", json!(scaling), hint));
+                }
+                read
+            }
         };
-        let theta_holder = if rope.is_some_and(|r| r.contains_key("rope_theta")) {
-            rope.unwrap_or(&object)
-        } else {
-            &object
+        let theta_holder = match nested {
+            Some(nested) if nested.contains_key("rope_theta") => nested,
+            _ => &object,
         };
         let hidden_size = size(&object, "hidden_size", None)?;
         let n_heads = size(&object, "num_attention_heads", None)?;
+        // Where a file is silent, Qwen 3 means 128, whatever its width.
+        let head_dim = match family {
+            Family::Qwen3 => 128,
+            Family::Llama | Family::Qwen2 => hidden_size / n_heads.max(1),
+        };
         let config = Self {
             family,
             vocab_size: size(&object, "vocab_size", None)?,
@@ -252,7 +256,7 @@ impl ModelConfig {
             n_layers: size(&object, "num_hidden_layers", None)?,
             n_heads,
             n_kv_heads: size(&object, "num_key_value_heads", Some(n_heads))?,
-            head_dim: size(&object, "head_dim", Some(hidden_size / n_heads.max(1)))?,
+            head_dim: size(&object, "head_dim", Some(head_dim))?,
             rope_theta: number(theta_holder, "rope_theta", 10_000.0)?,
             rope_scaling,
             norm_eps: number(&object, "rms_norm_eps", 1e-6)?,
@@ -268,9 +272,16 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// Writes `config.json`.
+    /// Writes `config.json` for weights in f32.
     pub fn to_json(&self) -> String {
+        self.to_json_for(Numbers::F32)
+    }
+
+    /// Writes `config.json` for weights in these numbers.
+    pub fn to_json_for(&self, numbers: Numbers) -> String {
+        // An empty list makes `transformers` fail when it generates.
         let end = match self.end_ids.as_slice() {
+            [] => Value::Null,
             [one] => json!(one),
             several => json!(several),
         };
@@ -289,10 +300,13 @@ impl ModelConfig {
             "rms_norm_eps": self.norm_eps,
             "tie_word_embeddings": self.tie_embeddings,
             "max_position_embeddings": self.max_positions,
-            "attention_bias": false,
             "eos_token_id": end,
-            "torch_dtype": "float32",
+            "torch_dtype": numbers.torch_name(),
         });
+        // Qwen2 has no such switch: its biases are those of the family.
+        if self.family != Family::Qwen2 {
+            value["attention_bias"] = json!(false);
+        }
         if let Some(scaling) = self.rope_scaling.to_json() {
             value["rope_scaling"] = scaling;
         }
@@ -307,6 +321,29 @@ impl ModelConfig {
             .map(|i| self.rope_scaling.scaled(frequency(i)))
             .collect()
     }
+}
+
+/// The rotary settings under this key; none where the file has none.
+fn rotary_settings<'a>(
+    object: &'a Map<String, Value>,
+    key: &'static str,
+) -> Result<Option<&'a Map<String, Value>>, ModelConfigError> {
+    let settings = match object.get(key) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(settings)) => settings,
+        Some(other) => return Err(wrong(key, "an object", other)),
+    };
+    for kind in ["rope_type", "type"] {
+        match settings.get(kind) {
+            None | Some(Value::Null | Value::String(_)) => {}
+            Some(other) => return Err(wrong(key, "an object whose rope_type is a name", other)),
+        }
+    }
+    // Settings for each kind of layer.
+    if let Some((kind, _)) = settings.iter().find(|(_, value)| value.is_object()) {
+        return Err(unsupported(key, kind, "all layers turn their heads alike"));
+    }
+    Ok(Some(settings))
 }
 
 fn end_ids(object: &Map<String, Value>) -> Result<Vec<u32>, ModelConfigError> {
@@ -355,10 +392,9 @@ fn number(
 }
 
 pub(crate) fn wrong(key: &'static str, expected: &'static str, found: &Value) -> ModelConfigError {
-    let found = if found.is_null() {
-        "nothing".to_string()
-    } else {
-        found.to_string()
+    let found = match found {
+        Value::Null => "nothing".to_string(),
+        found => bounded(found.to_string()),
     };
     ModelConfigError::Key {
         key,
@@ -374,9 +410,18 @@ pub(crate) fn unsupported(
 ) -> ModelConfigError {
     ModelConfigError::Unsupported {
         key,
-        value: value.to_string(),
+        value: bounded(value.to_string()),
         hint: hint.into(),
     }
+}
+
+/// A value as a message shows it, on one line and not without end.
+fn bounded(value: String) -> String {
+    if value.len() <= 200 && !value.contains(char::is_control) {
+        return value;
+    }
+    let printable = value.chars().filter(|c| !c.is_control());
+    printable.take(200).chain("...".chars()).collect()
 }
 
 #[cfg(test)]
@@ -404,9 +449,30 @@ mod tests {
 
     #[test]
     fn written_config_reads_back() {
-        for family in [Family::Llama, Family::Qwen2, Family::Qwen3] {
-            let config = ModelConfig { family, ..small() };
-            assert_eq!(ModelConfig::from_json(&config.to_json()), Ok(config));
+        for (family, end_ids) in [
+            (Family::Llama, vec![1]),
+            (Family::Qwen2, vec![]),
+            (Family::Qwen3, vec![1, 7]),
+        ] {
+            let config = ModelConfig {
+                family,
+                end_ids,
+                ..small()
+            };
+            let text = config.to_json();
+            assert!(!text.contains("[]"), "{text}");
+            assert_eq!(ModelConfig::from_json(&text), Ok(config));
+        }
+    }
+
+    #[test]
+    fn a_width_of_heads_that_is_not_written_is_the_familys() {
+        for (family, expected) in [(Family::Llama, 2), (Family::Qwen2, 2), (Family::Qwen3, 128)] {
+            let written = ModelConfig { family, ..small() }.to_json();
+            let mut value: Value = serde_json::from_str(&written).unwrap();
+            value.as_object_mut().unwrap().remove("head_dim");
+            let config = ModelConfig::from_json(&value.to_string()).unwrap();
+            assert_eq!(config.head_dim, expected);
         }
     }
 
@@ -455,6 +521,87 @@ mod tests {
             |v| v["use_sliding_window"] = json!(true),
             "use_sliding_window",
         );
+        check(
+            |v| v["num_hidden_layers"] = json!(1_u64 << 30),
+            "`num_hidden_layers` = 1073741824 is not supported: it must be at most 16384",
+        );
+        check(|v| v["rope_scaling"] = json!("yarn"), "must be an object");
+        check(
+            |v| v["rope_scaling"] = json!({"rope_type": 3}),
+            "an object whose rope_type is a name",
+        );
+        check(
+            |v| v["rope_parameters"] = json!({"full_attention": {"rope_theta": 1e6}}),
+            "`rope_parameters` = full_attention",
+        );
+        check(
+            |v| {
+                v["rope_parameters"] = json!({"rope_type": "default"});
+                v["rope_scaling"] = json!({"rope_type": "linear", "factor": 2.0});
+            },
+            "rope_parameters says otherwise",
+        );
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_bounded_length() {
+        let object = json!({"model_type": "\n\u{1b}[31m".repeat(500)});
+        let message = ModelConfig::from_json(&object.to_string()).unwrap_err();
+        let message = message.to_string();
+        assert!(message.len() < 400 && !message.contains(char::is_control));
+    }
+
+    #[test]
+    fn published_files_are_read() {
+        let read = |value: Value| ModelConfig::from_json(&value.to_string()).unwrap();
+        // Qwen2.5-0.5B-Instruct, with what is switched off and what is not about the model.
+        let qwen2 = read(json!({
+            "architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 151643,
+            "eos_token_id": 151645, "hidden_act": "silu", "hidden_size": 896,
+            "initializer_range": 0.02, "intermediate_size": 4864,
+            "max_position_embeddings": 32768, "max_window_layers": 21, "model_type": "qwen2",
+            "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2,
+            "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768,
+            "tie_word_embeddings": true, "torch_dtype": "bfloat16", "use_cache": true,
+            "use_sliding_window": false, "vocab_size": 151936
+        }));
+        assert_eq!((qwen2.head_dim, qwen2.max_positions), (64, 32768));
+        assert_eq!(qwen2.n_parameters(), 494_032_768);
+        // Qwen3-0.6B as newer versions write it.
+        let qwen3 = read(json!({
+            "architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "dtype": "bfloat16",
+            "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu", "hidden_size": 1024,
+            "intermediate_size": 3072, "layer_types": vec!["full_attention"; 28],
+            "max_position_embeddings": 40960, "max_window_layers": 28, "model_type": "qwen3",
+            "num_attention_heads": 16, "num_hidden_layers": 28, "num_key_value_heads": 8,
+            "pad_token_id": null, "rms_norm_eps": 1e-06,
+            "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"},
+            "sliding_window": null, "tie_word_embeddings": true, "use_sliding_window": false,
+            "vocab_size": 151936
+        }));
+        assert_eq!((qwen3.head_dim, qwen3.rope_theta), (128, 1e6));
+        assert_eq!(qwen3.n_parameters(), 596_049_920);
+        // Llama-3.2-1B.
+        let llama = read(json!({
+            "attention_bias": false, "eos_token_id": [128001, 128008, 128009], "head_dim": 64,
+            "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 8192,
+            "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama",
+            "num_attention_heads": 32, "num_hidden_layers": 16, "num_key_value_heads": 8,
+            "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+            "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                             "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+            "rope_theta": 500000.0, "tie_word_embeddings": true, "vocab_size": 128256
+        }));
+        assert_eq!(llama.n_parameters(), 1_235_814_400);
+        assert_eq!(llama.end_ids, [128001, 128008, 128009]);
+    }
+
+    #[test]
+    fn what_the_weights_are_stored_in_is_written() {
+        for (numbers, expected) in [(Numbers::F32, "float32"), (Numbers::Bf16, "bfloat16")] {
+            let written: Value = serde_json::from_str(&small().to_json_for(numbers)).unwrap();
+            assert_eq!(written["torch_dtype"], expected);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::{
 /// Arguments of `longhand eval`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of a run, or of a model in Hugging Face layout
+    /// Folder of a run, or of a model in Hugging Face layout, or hf:owner/name[@rev]
     run_or_model: PathBuf,
     /// Task to measure on: class-notes, lookup, needle, multi-needle, variable-tracking, multi-hop,
     /// counting, hotpotqa or jsonl [default: the run's]

@@ -1,9 +1,13 @@
 //! A run's folder or a model's folder, and the reader that goes with it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use longhand_config::{Experiment, ReaderSettings};
+use longhand_hub::{Event, HubError, ModelArg};
 use longhand_memory::{ChunkOptions, ReaderError, ReaderLimits, TemplatesText};
 use longhand_policy::{Compute, Policy};
 use longhand_run::RunDir;
@@ -42,8 +46,76 @@ pub(crate) struct ReaderArgs {
     template: Option<String>,
 }
 
+/// The folder of a model argument: the folder itself, or that of `hf:owner/name[@rev]` once it is
+/// downloaded, which standard error tells of.
+pub(crate) fn model_folder(arg: &Path) -> Result<PathBuf> {
+    let usage = |error: HubError| {
+        if error.is_usage() {
+            bad_usage(error.to_string())
+        } else {
+            error.into()
+        }
+    };
+    let is_terminal = io::stderr().is_terminal();
+    // Hidden where standard error is no terminal.
+    let bar =
+        indicatif::ProgressBar::no_length().with_style(indicatif::ProgressStyle::with_template(
+            "{msg} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+        )?);
+    let say = |text: String| {
+        // Where standard error is closed there is nobody to tell.
+        bar.suspend(|| {
+            let _ = writeln!(io::stderr(), "{text}");
+        });
+    };
+    let mut current = String::new();
+    let mut tell = |event: Event<'_>| match event {
+        Event::File {
+            name,
+            n_done,
+            n_bytes,
+        } => {
+            if current != name {
+                name.clone_into(&mut current);
+                bar.reset();
+                bar.set_length(n_bytes);
+                bar.set_message(current.clone());
+                if !is_terminal {
+                    say(format!("downloading {name} ({n_bytes} bytes)"));
+                }
+            }
+            bar.set_position(n_done);
+        }
+        Event::Retry { name, reason } => say(format!("{name}: {reason}; trying again")),
+        Event::Waiting { name } => {
+            say(format!(
+                "{name}: waiting for another process that downloads it"
+            ));
+        }
+        Event::Offline {
+            reason,
+            commit,
+            unconfirmed,
+        } => {
+            let lacks = if unconfirmed.is_empty() {
+                String::new()
+            } else {
+                format!(", which may lack {}", unconfirmed.join(", "))
+            };
+            say(format!(
+                "the hub was not reached ({reason}); using commit {commit} from the cache{lacks}"
+            ));
+        }
+        _ => {}
+    };
+    let folder = ModelArg::of_path(arg).and_then(|arg| arg.folder(&mut tell));
+    bar.finish_and_clear();
+    folder.map_err(usage)
+}
+
 /// Reads a run (its latest checkpoint) or a model in Hugging Face layout.
 pub(crate) fn load(path: &Path) -> Result<Loaded> {
+    let path = &*model_folder(path)?;
     let compute = Compute::default();
     if path.join("config.toml").is_file() {
         let run = RunDir::open(path)?;

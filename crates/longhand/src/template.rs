@@ -11,13 +11,15 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use longhand_chat::{ChatTemplate, Message, Outcome, PrefixReport, RenderOptions};
 
+use crate::load::model_folder;
+
 /// Commands of `longhand template`.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Say whether prompts keep their beginnings when turns are added, or where they first differ
     #[command(after_help = "Exit codes: 0 they do, 1 they do not, 2 bad usage.")]
     Check {
-        /// Folder of a model
+        /// Folder of a model, or hf:owner/name[@rev]
         model: PathBuf,
         /// Print the report as one JSON object
         #[arg(long)]
@@ -25,7 +27,7 @@ pub(crate) enum Command {
     },
     /// Print a chat template, or what it makes of conversations
     Show {
-        /// Folder of a model
+        /// Folder of a model, or hf:owner/name[@rev]
         model: PathBuf,
         /// JSON lines, each a list of messages: print what the template makes of them
         #[arg(long, value_name = "FILE.jsonl")]
@@ -37,7 +39,8 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let code = match command {
         Command::Check { model, json } => {
-            let report = ChatTemplate::load(model)?.keeps_prefixes(&RenderOptions::default())?;
+            let report = ChatTemplate::load(&model_folder(model)?)?
+                .keeps_prefixes(&RenderOptions::default())?;
             if *json {
                 serde_json::to_writer(&mut out, &report)?;
                 writeln!(out)?;
@@ -51,7 +54,7 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
             }
         }
         Command::Show { model, messages } => {
-            let template = ChatTemplate::load(model)?;
+            let template = ChatTemplate::load(&model_folder(model)?)?;
             match messages {
                 Some(file) => write_renderings(&mut out, &template, file)?,
                 None => {

@@ -14,6 +14,7 @@
 mod adapter;
 mod backward;
 mod cache;
+mod files;
 #[cfg(test)]
 mod fixture;
 mod generate;
@@ -26,9 +27,15 @@ mod rope_scaling;
 mod rows;
 mod sample;
 mod trunk;
+mod unsupported_settings;
 mod weights;
 
 pub use adapter::{Adapter, LoraConfig, LoraError, Target, adapter_parameters};
+pub use files::{
+    AdapterConfig, AdapterConfigError, AdapterError, AdapterFile, AdapterNote, ModelFiles,
+    NumberType, Numbers, SaveOptions, Tensor, TensorFile, TensorInfo, WeightsError, load_adapter,
+    load_weights, read_adapter_config, save_adapter, save_tensors, save_weights,
+};
 pub use generate::{GenerateError, Generator, check_request};
 pub use head::TokenScores;
 pub use longhand_kernels::{AdamW as AdamWStep, Cpu, CpuError, Format, Isa};

@@ -246,6 +246,16 @@ impl Reader {
         &self.plan.document
     }
 
+    /// The question's ids.
+    pub fn question(&self) -> &[u32] {
+        &self.plan.question
+    }
+
+    /// The prompts.
+    pub fn templates(&self) -> &Templates {
+        &self.plan.templates
+    }
+
     /// The ids that end a reply.
     pub fn end_ids(&self) -> &[u32] {
         &self.plan.end_ids

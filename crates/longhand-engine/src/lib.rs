@@ -19,6 +19,7 @@ mod files;
 mod fixture;
 mod generate;
 mod head;
+mod logits;
 mod model_config;
 mod packed_model;
 mod parameters;

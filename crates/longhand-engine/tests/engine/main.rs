@@ -3,5 +3,6 @@
 mod fixture;
 mod generation;
 mod gradients;
+mod logits;
 mod naive;
 mod scoring;

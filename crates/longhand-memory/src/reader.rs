@@ -191,7 +191,9 @@ impl Reader {
             return wrong("the last of them, and no other, gives the answer".to_owned());
         }
         let over = |name: &str, n_tokens: usize, cap: usize| {
-            wrong(format!("the {name} has {n_tokens} tokens, over its cap of {cap}"))
+            wrong(format!(
+                "the {name} has {n_tokens} tokens, over its cap of {cap}"
+            ))
         };
         let memory = match self.n_chunks().min(n_turns) {
             0 => &self.plan.templates.empty_memory,
@@ -633,7 +635,9 @@ mod tests {
         );
         assert!(refused(3, 2, &[], Some(&[])).contains("gives the answer"));
         assert!(refused(3, 3, &[], None).contains("gives the answer"));
-        assert!(refused(3, 1, &[1; 4], None).contains("the memory has 4 tokens, over its cap of 3"));
+        assert!(
+            refused(3, 1, &[1; 4], None).contains("the memory has 4 tokens, over its cap of 3")
+        );
         assert!(refused(3, 3, &[], Some(&[1; 3])).contains("the answer has 3 tokens"));
     }
 

@@ -75,7 +75,11 @@ impl Detokenizer {
 
     /// A piece with the white space that was held back before it and without that at its end.
     fn trimmed(&mut self, new: &str) -> String {
-        let new = if self.has_shown { new } else { new.trim_start() };
+        let new = if self.has_shown {
+            new
+        } else {
+            new.trim_start()
+        };
         let body = new.trim_end();
         if body.is_empty() {
             self.held_back.push_str(new);
@@ -96,8 +100,20 @@ mod tests {
 
     /// Tokens as bytes, some of which are parts of characters.
     const TOKENS: [&[u8]; 14] = [
-        b"a", b" b", b"\n", b" ", b"\xc3", b"\xa9", b"\xe2\x82", b"\xac", b"\xf0\x9f", b"\x98\x80",
-        b"\xff", b"\xef\xbf\xbd", b"<end>", b"\t\n",
+        b"a",
+        b" b",
+        b"\n",
+        b" ",
+        b"\xc3",
+        b"\xa9",
+        b"\xe2\x82",
+        b"\xac",
+        b"\xf0\x9f",
+        b"\x98\x80",
+        b"\xff",
+        b"\xef\xbf\xbd",
+        b"<end>",
+        b"\t\n",
     ];
     const END: u32 = 12;
 
@@ -139,7 +155,10 @@ mod tests {
 
     #[test]
     fn white_space_is_shown_once_something_follows() {
-        check(&[3, 2, 1, 2, 13, 0, 3], &["", "", "b", "", "", "\n\t\na", "", ""]);
+        check(
+            &[3, 2, 1, 2, 13, 0, 3],
+            &["", "", "b", "", "", "\n\t\na", "", ""],
+        );
         check(&[0, END], &["a", "", ""]);
         check(&[], &[""]);
         check(&[3], &["", ""]);

@@ -146,7 +146,10 @@ pub fn rendered(
     chat: &ChatTemplate,
     options: &ChatOptions,
 ) -> Result<String, ChatError> {
-    let system = options.system.iter().map(|text| Message::new("system", text));
+    let system = options
+        .system
+        .iter()
+        .map(|text| Message::new("system", text));
     let messages: Vec<Message> = system.chain([Message::new("user", prompt)]).collect();
     let render = RenderOptions {
         add_generation_prompt: true,

@@ -64,10 +64,7 @@ impl Library {
     ///
     /// # Errors
     /// The first of `encode`.
-    pub fn encode<E>(
-        self,
-        encode: impl Fn(&str) -> Result<Vec<u32>, E>,
-    ) -> Result<Joined, E> {
+    pub fn encode<E>(self, encode: impl Fn(&str) -> Result<Vec<u32>, E>) -> Result<Joined, E> {
         let is_alone = self.documents.len() == 1;
         let mut joined = Joined::default();
         for (idx, (path, Document { title, text })) in self.documents.into_iter().enumerate() {
@@ -107,7 +104,9 @@ fn is_worth_giving(title: &str, path: &std::path::Path, text: &str) -> bool {
     let title = words(title);
     let name = path.file_stem().map(|stem| words(&stem.to_string_lossy()));
     let end = text.floor_char_boundary(N_FIRST_BYTES);
-    !title.is_empty() && name.is_none_or(|name| name != title) && !words(&text[..end]).contains(&title)
+    !title.is_empty()
+        && name.is_none_or(|name| name != title)
+        && !words(&text[..end]).contains(&title)
 }
 
 #[cfg(test)]
@@ -138,7 +137,10 @@ mod tests {
     #[test]
     fn one_document_is_its_text_with_a_title_that_the_text_does_not_say() {
         check(&[("notes.txt", " a\n\nb \n")], " a\n\nb \n");
-        check(&[("a.md", "Intro.\n# On Pears\nText")], "Intro.\n# On Pears\nText");
+        check(
+            &[("a.md", "Intro.\n# On Pears\nText")],
+            "Intro.\n# On Pears\nText",
+        );
         let page = "<title>On Pears</title><body><p>They are green.</body>";
         check(&[("a.html", page)], "On Pears\nThey are green.\n");
         check(&[("On-pears.html", page)], "They are green.\n");
@@ -149,7 +151,11 @@ mod tests {
     #[test]
     fn several_documents_have_numbers_and_titles() {
         check(
-            &[("a.txt", "\n one\n"), ("b.md", "# Two\n2\n"), ("c.html", "<title>T</title>x")],
+            &[
+                ("a.txt", "\n one\n"),
+                ("b.md", "# Two\n2\n"),
+                ("c.html", "<title>T</title>x"),
+            ],
             "Document 1:\na\none\n\nDocument 2:\nTwo\n# Two\n2\n\nDocument 3:\nT\nx\n\n",
         );
     }
@@ -161,7 +167,11 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let library = Library::read(&[path.clone(), path]).unwrap();
         let Ok(joined) = library.encode(|text| Ok::<_, Infallible>(vec![0; text.len()]));
-        let titles: Vec<&str> = joined.documents.iter().map(|one| one.title.as_str()).collect();
+        let titles: Vec<&str> = joined
+            .documents
+            .iter()
+            .map(|one| one.title.as_str())
+            .collect();
         assert_eq!(titles, ["a", "a (2)"]);
     }
 

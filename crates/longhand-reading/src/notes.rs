@@ -98,12 +98,24 @@ impl ReadingId {
             }
         };
         let quoted = |text: &str| Value::from(text);
-        compare("the question", &quoted(&notes.question), &quoted(&self.question));
-        compare("the tokens of the document", &notes.n_tokens, &self.n_tokens);
+        compare(
+            "the question",
+            &quoted(&notes.question),
+            &quoted(&self.question),
+        );
+        compare(
+            "the tokens of the document",
+            &notes.n_tokens,
+            &self.n_tokens,
+        );
         compare("the chunk size", &notes.chunk_size, &self.chunk_size);
         compare("the overlap", &notes.overlap, &self.overlap);
         let most = |most: Option<usize>| most.map_or("all".to_owned(), |most| most.to_string());
-        compare("the most chunks", &most(notes.max_chunks), &most(self.max_chunks));
+        compare(
+            "the most chunks",
+            &most(notes.max_chunks),
+            &most(self.max_chunks),
+        );
         compare("the memory size", &notes.memory_size, &self.memory_size);
         compare("the answer size", &notes.answer_size, &self.answer_size);
         compare("the temperature", &notes.temperature, &self.temperature);

@@ -114,7 +114,10 @@ mod tests {
         let seconds = Duration::from_secs;
         pace.add(1000, seconds(10), 21, seconds(2));
         pace.add(500, seconds(5), 41, seconds(4));
-        assert_eq!((pace.read_rate(), pace.write_rate()), (Some(100.0), Some(10.0)));
+        assert_eq!(
+            (pace.read_rate(), pace.write_rate()),
+            (Some(100.0), Some(10.0))
+        );
         // 3000 tokens at 100 a second, four turns of 3 seconds' writing.
         assert_eq!(pace.left(3000, 4), Some(seconds(42)));
     }

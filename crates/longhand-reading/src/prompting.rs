@@ -164,7 +164,11 @@ fn start_token(folder: &Path) -> Result<Option<String>, PromptingError> {
     match config.get("add_bos_token") {
         None | Some(Value::Null | Value::Bool(false)) => return Ok(None),
         Some(Value::Bool(true)) => {}
-        Some(_) => return Err(malformed("`add_bos_token` must be true or false".to_owned())),
+        Some(_) => {
+            return Err(malformed(
+                "`add_bos_token` must be true or false".to_owned(),
+            ));
+        }
     }
     let token = match config.get("bos_token") {
         Some(Value::Object(token)) => token.get("content"),
@@ -244,8 +248,16 @@ mod tests {
         check(config(Value::Null, true.into()), auto, Ok("aQbCcMd"));
         check(config("other".into(), true.into()), auto, Ok("aQbCcMd"));
         check(config(7.into(), true.into()), auto, Err("`bos_token` must"));
-        check(config("~".into(), 1.into()), auto, Err("`add_bos_token` must"));
-        check(Some(json!([])), ChatChoice::Never, Err("tokenizer_config.json"));
+        check(
+            config("~".into(), 1.into()),
+            auto,
+            Err("`add_bos_token` must"),
+        );
+        check(
+            Some(json!([])),
+            ChatChoice::Never,
+            Err("tokenizer_config.json"),
+        );
     }
 
     #[test]
@@ -253,6 +265,11 @@ mod tests {
         for choice in [ChatChoice::Auto, ChatChoice::Always, ChatChoice::Never] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
-        assert!("maybe".parse::<ChatChoice>().unwrap_err().contains("auto, always or never"));
+        assert!(
+            "maybe"
+                .parse::<ChatChoice>()
+                .unwrap_err()
+                .contains("auto, always or never")
+        );
     }
 }

@@ -154,7 +154,11 @@ impl<'a> Reading<'a> {
         let answer = place.answer.as_ref();
         let mut reader = self.reader.clone();
         reader
-            .go_on(place.n_turns, &place.memory, answer.map(|answer| &answer.ids[..]))
+            .go_on(
+                place.n_turns,
+                &place.memory,
+                answer.map(|answer| &answer.ids[..]),
+            )
             .map_err(|source| NotesError::NoPlace {
                 path: path(),
                 source,

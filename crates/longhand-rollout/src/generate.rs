@@ -170,7 +170,10 @@ pub trait Generate {
         let Some(mut completion) = completions.pop() else {
             panic!("the generator was given one request and returned no completion");
         };
-        let broken_off = completion.ids.iter().position(|id| on_token(*id).is_break());
+        let broken_off = completion
+            .ids
+            .iter()
+            .position(|id| on_token(*id).is_break());
         if let Some(last) = broken_off {
             completion.break_off_after(last + 1);
         }

@@ -22,6 +22,8 @@ impl Purpose {
     pub const ORDER: Purpose = Purpose(4);
     /// A policy's first weights.
     pub const WEIGHTS: Purpose = Purpose(5);
+    /// What an adapter leaves out in training.
+    pub const DROPOUT: Purpose = Purpose(6);
 }
 
 /// The name of one random stream: exactly the 32 bytes of a ChaCha8 key.

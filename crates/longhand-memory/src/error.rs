@@ -142,6 +142,15 @@ pub enum ReaderError {
         /// Settings that make the turn smaller.
         lower: &'static str,
     },
+    /// A document for templates that show none.
+    #[error(
+        "there is a document of {n_tokens} tokens, but the direct template shows only the question; \
+         use a template that reads, or a task without documents"
+    )]
+    DocumentUnread {
+        /// Tokens in the document.
+        n_tokens: usize,
+    },
     /// A place to go on from that this reader never reaches.
     #[error("cannot go on after {n_turns} turns: {problem}")]
     GoOn {

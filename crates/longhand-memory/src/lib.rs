@@ -41,6 +41,9 @@
 //! # Ok::<(), longhand_memory::ReaderError>(())
 //! ```
 //!
+//! A question without a document is answered at once, by the same machine in one turn: its templates
+//! are [`TemplatesText::direct`].
+//!
 //! Everything is token ids; text appears only in templates, before they are compiled.
 //!
 //! Knows nothing of models, tokenizers, sampling, batches or rewards: whoever drives a reader

@@ -10,7 +10,11 @@ use crate::{ReaderError, TemplatesText};
 ///   our own words (arXiv:2507.02259, official code).
 /// - `marks`: one-word marks for small policies with a word-level vocabulary of their own; the
 ///   first memory is empty.
-pub const PRESETS: [&str; 3] = ["longhand", "memagent", "marks"];
+/// - `direct`: plain English for questions without a document; asks for written-out steps and a
+///   boxed answer.
+/// - `direct-marks`: the same for small policies with a word-level vocabulary, two marks around the
+///   question.
+pub const PRESETS: [&str; 5] = ["longhand", "memagent", "marks", "direct", "direct-marks"];
 
 const LONGHAND_READ: &str = "\
 A long document is shown to you section by section, and you keep notes to answer a question about \
@@ -79,6 +83,16 @@ problem from that memory and write the final answer inside \\boxed{{}}.
 Your answer:
 ";
 
+const DIRECT: &str = "\
+Solve the problem below. Work it out step by step, one step a line, and end with the final answer \
+inside \\boxed{{}}.
+
+Problem:
+{question}
+
+Solution:
+";
+
 impl TemplatesText {
     /// The preset of this name; [`PRESETS`] lists them.
     ///
@@ -93,6 +107,8 @@ impl TemplatesText {
                 "<q> {question} <m> {memory} <a>",
                 "",
             ),
+            "direct" => TemplatesText::direct(DIRECT),
+            "direct-marks" => TemplatesText::direct("<q> {question} <a>"),
             _ => Err(ReaderError::UnknownPreset {
                 name: name.to_owned(),
                 known: PRESETS.join(", "),
@@ -125,10 +141,32 @@ mod tests {
     }
 
     #[test]
+    fn direct_presets_show_the_question_and_ask_for_a_box() {
+        for name in PRESETS {
+            let text = TemplatesText::preset(name).unwrap();
+            assert_eq!(text.is_direct(), name.starts_with("direct"), "{name}");
+            assert_eq!(text.compile(words).is_direct(), text.is_direct(), "{name}");
+        }
+        let fill = |name| {
+            TemplatesText::preset(name)
+                .unwrap()
+                .answer
+                .fill("1 + 1", "", "")
+        };
+        assert_eq!(fill("direct-marks"), "<q> 1 + 1 <a>");
+        assert_eq!(
+            fill("direct"),
+            "Solve the problem below. Work it out step by step, one step a line, and end with the \
+             final answer inside \\boxed{}.\n\nProblem:\n1 + 1\n\nSolution:\n"
+        );
+    }
+
+    #[test]
     fn an_unknown_preset_is_refused_with_the_names_that_exist() {
         assert_eq!(
             TemplatesText::preset("mark").unwrap_err().to_string(),
-            "unknown template preset `mark`; the presets are longhand, memagent, marks"
+            "unknown template preset `mark`; the presets are longhand, memagent, \
+             marks, direct, direct-marks"
         );
     }
 

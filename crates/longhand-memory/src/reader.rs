@@ -46,7 +46,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader at its first turn. An empty document goes straight to the answer turn.
+    /// A reader at its first turn. An empty document goes straight to the answer turn; direct templates
+    /// ([`crate::TemplatesText::direct`]) take no other.
     ///
     /// A document over [`ChunkOptions::max_tokens`] is cut in its centre;
     /// [`Reader::dropped_tokens`] says by how much. `end_ids` are the ids that end a reply; they
@@ -54,9 +55,9 @@ impl Reader {
     ///
     /// # Errors
     /// Anything that would go wrong at a later turn is found here, before anything is sampled:
-    /// options, spans, limits or templates that cannot be used, a question over its budget, and a
-    /// turn whose prompt and new tokens could exceed the window (counted with a memory that fills
-    /// its cap).
+    /// options, spans, limits or templates that cannot be used, a document for direct templates, a
+    /// question over its budget, and a turn whose prompt and new tokens could exceed the window
+    /// (counted with a memory that fills its cap).
     ///
     /// # Panics
     /// When the two templates have changed places.
@@ -72,6 +73,11 @@ impl Reader {
         limits.check()?;
         document.check()?;
         check_templates(&templates, question.len())?;
+        if templates.is_direct() && !document.ids.is_empty() {
+            return Err(ReaderError::DocumentUnread {
+                n_tokens: document.ids.len(),
+            });
+        }
         if limits.max_question_tokens < question.len() {
             return Err(ReaderError::QuestionTooLong {
                 n_tokens: question.len(),
@@ -349,13 +355,15 @@ fn check_templates(templates: &Templates, n_question: usize) -> Result<(), Reade
         (&templates.read, TurnRole::Read),
         (&templates.answer, TurnRole::Answer),
     ] {
-        assert_eq!(
-            template.role(),
-            role,
+        let found = template.role();
+        assert!(
+            found == role || (role, found) == (TurnRole::Answer, TurnRole::Direct),
             "the read and answer templates have changed places"
         );
-        if template.filled_length(n_question, 0, 0) == 0 {
-            return Err(ReaderError::EmptyPrompt { role });
+        // Direct templates read nothing, so that their read prompt is never made.
+        let is_used = role != TurnRole::Read || !templates.is_direct();
+        if is_used && template.filled_length(n_question, 0, 0) == 0 {
+            return Err(ReaderError::EmptyPrompt { role: found });
         }
     }
     Ok(())
@@ -619,6 +627,50 @@ mod tests {
             }
         );
         assert!(make(&[5]).is_ok());
+    }
+
+    #[test]
+    fn direct_templates_answer_at_once_and_take_no_document() {
+        let text = TemplatesText::direct("Q{question}A").unwrap();
+        let templates = Arc::new(text.compile(|text| text.bytes().map(u32::from).collect()));
+        let make = |n_tokens: u32, limits| {
+            let document = Document::new((100..100 + n_tokens).collect(), vec![]).unwrap();
+            let chunks = ChunkOptions::new(2, 0, None).unwrap();
+            let templates = Arc::clone(&templates);
+            Reader::new(
+                &[7, 8],
+                Arc::new(document),
+                &chunks,
+                templates,
+                limits,
+                &[END],
+            )
+        };
+        let mut reader = make(0, LIMITS).unwrap();
+        let ask = reader.ask().unwrap();
+        assert_eq!((ask.kind, ask.max_tokens), (TurnKind::Answer, 2));
+        assert_eq!(ask.prompt, [u32::from(b'Q'), 7, 8, u32::from(b'A')]);
+        assert_eq!((reader.n_turns(), reader.memory()), (1, &[][..]));
+        reader.reply(&[42, END], StopReason::EndToken);
+        assert_eq!((reader.ask(), reader.answer()), (None, Some(&[42][..])));
+
+        assert_eq!(
+            make(3, LIMITS).unwrap_err().to_string(),
+            "there is a document of 3 tokens, but the direct template shows only the question; use \
+             a template that reads, or a task without documents"
+        );
+        // 2 marks, 2 of the question and 2 new ones; no memory counts.
+        let within = |window| ReaderLimits {
+            window: Some(window),
+            ..LIMITS
+        };
+        assert!(make(0, within(6)).is_ok());
+        assert!(
+            make(0, within(5))
+                .unwrap_err()
+                .to_string()
+                .contains("4 prompt tokens")
+        );
     }
 
     #[test]

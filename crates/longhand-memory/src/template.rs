@@ -8,13 +8,15 @@ use std::fmt;
 
 use crate::ReaderError;
 
-/// Which of the two prompts a template makes.
+/// Which prompt a template makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnRole {
     /// Reads one chunk: needs question, chunk and memory.
     Read,
     /// Gives the answer: needs question and memory, and there is no chunk.
     Answer,
+    /// Gives the answer to a question without a document: needs the question alone.
+    Direct,
 }
 
 impl TurnRole {
@@ -23,6 +25,7 @@ impl TurnRole {
         match self {
             TurnRole::Read => &[Slot::Question, Slot::Chunk, Slot::Memory],
             TurnRole::Answer => &[Slot::Question, Slot::Memory],
+            TurnRole::Direct => &[Slot::Question],
         }
     }
 
@@ -41,6 +44,7 @@ impl fmt::Display for TurnRole {
         f.write_str(match self {
             TurnRole::Read => "read",
             TurnRole::Answer => "answer",
+            TurnRole::Direct => "direct",
         })
     }
 }
@@ -52,7 +56,7 @@ pub enum Slot {
     Question,
     /// `{chunk}`: stands once, in the read template.
     Chunk,
-    /// `{memory}`: stands once.
+    /// `{memory}`: stands once, in the read and the answer template.
     Memory,
 }
 
@@ -156,7 +160,7 @@ impl TemplateText {
         &self.parts
     }
 
-    /// The prompt for these texts; an answer template has no use for `chunk`.
+    /// The prompt for these texts; what the template does not name is not used.
     pub fn fill(&self, question: &str, chunk: &str, memory: &str) -> String {
         let texts = self.parts.iter().map(|part| match part {
             Part::Text(text) => text,
@@ -218,14 +222,15 @@ fn check_slots<T>(role: TurnRole, parts: &[Part<T>]) -> Result<(), ReaderError> 
             _ => {}
         }
     }
-    if role == TurnRole::Answer && 0 < n_times(Slot::Chunk) {
-        return Err(ReaderError::UnknownPlaceholder {
+    let is_unknown = |slot: &Slot| !role.slots().contains(slot) && 0 < n_times(*slot);
+    match [Slot::Chunk, Slot::Memory].into_iter().find(is_unknown) {
+        Some(slot) => Err(ReaderError::UnknownPlaceholder {
             role,
-            name: Slot::Chunk.name().to_owned(),
+            name: slot.name().to_owned(),
             known: role.slot_names(),
-        });
+        }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// A template as token ids, ready to be filled.
@@ -268,7 +273,7 @@ impl Template {
         self
     }
 
-    /// The prompt for these ids; an answer template has no use for `chunk`.
+    /// The prompt for these ids; what the template does not name is not used.
     pub fn fill(&self, question: &[u32], chunk: &[u32], memory: &[u32]) -> Vec<u32> {
         let length = self.filled_length(question.len(), chunk.len(), memory.len());
         let mut prompt = Vec::with_capacity(length);
@@ -304,7 +309,8 @@ impl Template {
 /// The two templates of a reader and the memory that it starts with, as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplatesText {
-    /// Makes the prompt of a turn that reads a chunk.
+    /// Makes the prompt of a turn that reads a chunk; without text of its own, and never filled, where
+    /// [`TemplatesText::is_direct`].
     pub read: TemplateText,
     /// Makes the prompt of the turn that gives the answer.
     pub answer: TemplateText,
@@ -323,6 +329,25 @@ impl TemplatesText {
             answer: TemplateText::parse(TurnRole::Answer, answer)?,
             empty_memory: empty_memory.to_owned(),
         })
+    }
+
+    /// Reads the one template of an agent that answers at once, `... {question} ...`: there is neither
+    /// document nor memory, and a [`crate::Reader`] with these templates refuses any document.
+    ///
+    /// # Errors
+    /// As for [`TemplateText::parse`].
+    pub fn direct(answer: &str) -> Result<Self, ReaderError> {
+        let bare = [Slot::Question, Slot::Chunk, Slot::Memory].map(Part::Slot);
+        Ok(TemplatesText {
+            read: TemplateText::new(TurnRole::Read, bare.into())?,
+            answer: TemplateText::parse(TurnRole::Direct, answer)?,
+            empty_memory: String::new(),
+        })
+    }
+
+    /// Whether the answer is given at once, to a question without a document.
+    pub fn is_direct(&self) -> bool {
+        self.answer.role == TurnRole::Direct
     }
 
     /// Encodes every stretch of text; an empty first memory stays empty without asking `encode`.
@@ -353,6 +378,11 @@ pub struct Templates {
 }
 
 impl Templates {
+    /// Whether the answer is given at once, to a question without a document.
+    pub fn is_direct(&self) -> bool {
+        self.answer.role == TurnRole::Direct
+    }
+
     /// Whether the read prompt shows the chunk before the memory, so that all attempts at a
     /// problem share the long part of their prompts at every turn.
     pub fn chunk_before_memory(&self) -> bool {
@@ -398,6 +428,7 @@ mod tests {
         );
         assert_eq!(fill(TurnRole::Read, "{memory}{chunk}{question}"), "MCQ");
         assert_eq!(fill(TurnRole::Answer, "{memory} {question}"), "M Q");
+        assert_eq!(fill(TurnRole::Direct, "a{question}b{question}"), "aQbQ");
     }
 
     #[test]
@@ -462,6 +493,11 @@ mod tests {
         // There is no chunk left to show when the answer is due.
         let text = refused(TurnRole::Answer, "{question}{chunk}{memory}");
         assert!(text.contains("the answer template names the unknown placeholder {chunk}"));
+        assert_eq!(
+            refused(TurnRole::Direct, "{question}{memory}"),
+            "the direct template names the unknown placeholder {memory}; it may name {question}, \
+             and a plain brace is written {{ or }}"
+        );
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Header {
             }
             if n_bytes < *end {
                 return Err(format!(
-                    "tensor `{name}` claims bytes {start} to {end}, the file has {n_bytes} bytes of tensors"
+                    "tensor `{name}` claims bytes {start} to {end}, the file has {n_bytes} bytes of tensors: it may have been cut off"
                 ));
             }
             reached = *end;

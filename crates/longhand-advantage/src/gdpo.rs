@@ -1,5 +1,5 @@
 //! GDPO: every reward standardised by itself within its group, then weighed and added up
-//! (arXiv:2601.05242, section 3).
+//! (arXiv:2601.05242).
 //!
 //! ```text
 //! z_k(i) = (R_k(i) - mean of the group's R_k) / (std of the group's R_k + eps)

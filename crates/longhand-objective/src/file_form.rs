@@ -31,7 +31,7 @@ enum Kind {
     Cispo,
 }
 
-fn given<'de, D: serde::Deserializer<'de>>(
+pub(crate) fn given<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<NumberOrNone>, D::Error> {
     NumberOrNone::deserialize(deserializer).map(Some)
@@ -116,7 +116,7 @@ impl From<PolicyLoss> for PolicyLossTable {
 /// Null reads as none too. Written as null or left out, "off" would come back from a TOML file as
 /// the default.
 #[derive(Clone, Copy)]
-struct NumberOrNone(Option<f64>);
+pub(crate) struct NumberOrNone(pub(crate) Option<f64>);
 
 impl Serialize for NumberOrNone {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

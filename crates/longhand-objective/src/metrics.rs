@@ -12,6 +12,18 @@ pub struct Metrics {
     pub policy_loss: f64,
     /// The penalty's part of the loss: sum of weight * coefficient * KL estimate.
     pub kl_loss: f64,
+    /// The entropy bonus's part of the loss: minus the sum of weight * coefficient * entropy.
+    pub entropy_loss: f64,
+    /// KL-Cov's part of `policy_loss`: sum of weight * importance * coefficient * `|ln r|`.
+    pub log_ratio_penalty: f64,
+    /// Tokens that entropy control weighed, dropped or penalised.
+    pub n_selected: usize,
+    /// Trained tokens that came with an entropy.
+    pub n_entropy_tokens: usize,
+    /// Sum of these entropies, in nats.
+    pub entropy_sum: f64,
+    /// Sum of `|ln r|`, not clamped: what KL-Cov penalises.
+    pub abs_log_ratio_sum: f64,
     /// Sum of `(r - 1) - ln r`, `r` the token's ratio: k3 for KL(old || current), `ln r` clamped as
     /// the objective says.
     pub approx_kl_sum: f64,
@@ -53,6 +65,12 @@ impl Metrics {
             n_tokens,
             policy_loss,
             kl_loss,
+            entropy_loss,
+            log_ratio_penalty,
+            n_selected,
+            n_entropy_tokens,
+            entropy_sum,
+            abs_log_ratio_sum,
             approx_kl_sum,
             ratio_sum,
             ratio_max_deviation,
@@ -71,6 +89,12 @@ impl Metrics {
         self.n_tokens += n_tokens;
         self.policy_loss += policy_loss;
         self.kl_loss += kl_loss;
+        self.entropy_loss += entropy_loss;
+        self.log_ratio_penalty += log_ratio_penalty;
+        self.n_selected += n_selected;
+        self.n_entropy_tokens += n_entropy_tokens;
+        self.entropy_sum += entropy_sum;
+        self.abs_log_ratio_sum += abs_log_ratio_sum;
         self.approx_kl_sum += approx_kl_sum;
         self.ratio_sum += ratio_sum;
         self.ratio_max_deviation = self.ratio_max_deviation.max(ratio_max_deviation);
@@ -90,6 +114,21 @@ impl Metrics {
     /// Mean k3 for KL(old || current), in nats per token.
     pub fn approx_kl(&self) -> f64 {
         self.per_token(self.approx_kl_sum)
+    }
+
+    /// Mean `|ln r|`, in nats per token: KL-Cov's own measure of how far the policy moved.
+    pub fn abs_log_ratio_mean(&self) -> f64 {
+        self.per_token(self.abs_log_ratio_sum)
+    }
+
+    /// Share of tokens that entropy control weighed, dropped or penalised.
+    pub fn selected_fraction(&self) -> f64 {
+        self.per_token(self.n_selected as f64)
+    }
+
+    /// Mean entropy, in nats per token; `None` where no token came with one.
+    pub fn entropy(&self) -> Option<f64> {
+        (self.n_entropy_tokens > 0).then(|| self.entropy_sum / self.n_entropy_tokens as f64)
     }
 
     /// Mean ratio; 1 on the first update of a batch.
@@ -155,7 +194,11 @@ mod tests {
         assert_eq!(nothing.approx_kl(), 0.0);
         assert_eq!(nothing.ratio_mean(), 0.0);
         assert_eq!(nothing.clip_high_fraction(), 0.0);
-        assert_eq!(nothing.ref_kl(), None);
+        assert_eq!(
+            (nothing.abs_log_ratio_mean(), nothing.selected_fraction()),
+            (0.0, 0.0)
+        );
+        assert_eq!((nothing.ref_kl(), nothing.entropy()), (None, None));
         assert_eq!(nothing.rollout_kl(), None);
     }
 

@@ -4,6 +4,7 @@ use crate::batch::TokenBatch;
 use crate::importance::ImportanceWeight;
 use crate::policy_loss::{Clip, Term, clamped};
 use crate::reference_kl::k3;
+use crate::token_control::{Controls, TokenControl};
 use crate::{Importance, Kl, KlPenalty, Metrics, ObjectiveError, PolicyLoss};
 
 /// What is minimised.
@@ -52,6 +53,10 @@ pub struct Evaluation {
     pub loss: f64,
     /// `d loss / d logprobs`, one entry per token; exactly zero outside `loss_mask`.
     pub grad: Vec<f64>,
+    /// `d loss / d entropy` of the distribution each token was drawn from, where an entropy bonus was
+    /// given; exactly zero outside `loss_mask`. An entropy is no function of the sampled token's
+    /// log-probability, so none of this is in `grad`.
+    pub entropy_grad: Option<Vec<f64>>,
     /// What happened on the way.
     pub metrics: Metrics,
 }
@@ -108,24 +113,68 @@ impl Objective {
     /// `rollout_logprobs` is missing where [`needs_reference`](Self::needs_reference) or
     /// [`needs_rollout_logprobs`](Self::needs_rollout_logprobs) says it is needed.
     pub fn evaluate(&self, batch: &TokenBatch) -> Evaluation {
+        self.evaluate_with(batch, &Controls::default())
+    }
+
+    /// As [`evaluate`](Self::evaluate), with what entropy control says of the tokens of this batch:
+    ///
+    /// `weight * (importance * (factor * surrogate + log_ratio_coef * |ln r|) + kl_coef * kl
+    /// - entropy_coef * entropy)`
+    ///
+    /// Controls were chosen over a whole scope before, so micro-batches still add up.
+    ///
+    /// # Panics
+    /// As [`evaluate`](Self::evaluate), if controls or entropies do not have one entry per token, and
+    /// if a control lifts the clip of a policy loss that is not PPO's.
+    pub fn evaluate_with(&self, batch: &TokenBatch, controls: &Controls) -> Evaluation {
         batch.assert_lengths();
+        let n_tokens = batch.logprobs.len();
+        for (name, found) in [
+            ("controls", controls.tokens.map(<[_]>::len)),
+            (
+                "entropies",
+                controls.entropy.map(|term| term.entropies.len()),
+            ),
+        ] {
+            assert!(
+                found.is_none_or(|found| found == n_tokens),
+                "`{name}` must have one entry per token"
+            );
+        }
         assert!(
             !self.needs_reference() || batch.ref_logprobs.is_some(),
             "a KL penalty needs `ref_logprobs`"
         );
-        let terms = self.policy_loss.terms(batch, self.log_ratio_clamp);
+        let terms = self
+            .policy_loss
+            .terms(batch, self.log_ratio_clamp, controls.tokens);
         let importance = self
             .importance
             .weights(batch, self.importance_cap, self.log_ratio_clamp);
 
-        let n_tokens = batch.logprobs.len();
         let mut grad = vec![0.0; n_tokens];
+        let mut entropy_grad = controls.entropy.map(|_| vec![0.0; n_tokens]);
         let mut metrics = Metrics::default();
         for idx in batch.trained(0..n_tokens) {
             let (term, importance) = (&terms[idx], &importance[idx]);
             let weight = batch.weights[idx];
-            metrics.policy_loss += weight * importance.value * term.loss;
-            grad[idx] = weight * importance.value * term.slope;
+            let control = controls.tokens.map_or(TokenControl::NEUTRAL, |of| of[idx]);
+            let log_ratio = batch.logprobs[idx] - batch.old_logprobs[idx];
+            let (loss, slope) = controlled(term, &control, log_ratio);
+            metrics.policy_loss += weight * importance.value * loss;
+            grad[idx] = weight * importance.value * slope;
+            if control.log_ratio_coef != 0.0 {
+                let penalty = control.log_ratio_coef * log_ratio.abs();
+                metrics.log_ratio_penalty += weight * importance.value * penalty;
+            }
+            if let (Some(term), Some(grad)) = (controls.entropy, &mut entropy_grad) {
+                let entropy = term.entropies[idx];
+                metrics.entropy_loss -= weight * term.coef * entropy;
+                metrics.entropy_sum += entropy;
+                metrics.n_entropy_tokens += 1;
+                grad[idx] = -weight * term.coef;
+            }
+            metrics.n_selected += usize::from(control.is_selected());
             if let Some(ref_logprobs) = batch.ref_logprobs {
                 let kl = self.kl.term(batch.logprobs[idx] - ref_logprobs[idx]);
                 if self.needs_reference() {
@@ -137,8 +186,9 @@ impl Objective {
             self.record(&mut metrics, batch, idx, term, importance);
         }
         Evaluation {
-            loss: metrics.policy_loss + metrics.kl_loss,
+            loss: metrics.policy_loss + metrics.kl_loss + metrics.entropy_loss,
             grad,
+            entropy_grad,
             metrics,
         }
     }
@@ -155,6 +205,7 @@ impl Objective {
         let bounded = |log_ratio| clamped(log_ratio, Some(Self::DEFAULT_LOG_RATIO_CLAMP)).0;
         let log_ratio = batch.logprobs[idx] - batch.old_logprobs[idx];
         metrics.n_tokens += 1;
+        metrics.abs_log_ratio_sum += log_ratio.abs();
         // k3(-x) = exp(x) - 1 - x.
         metrics.approx_kl_sum += k3(-clamped(log_ratio, self.log_ratio_clamp).0);
         metrics.ratio_sum += term.ratio;
@@ -177,4 +228,18 @@ impl Objective {
         metrics.importance_sum += importance.value;
         metrics.n_importance_capped += usize::from(importance.is_capped);
     }
+}
+
+/// Loss and slope of one token under its control. A dropped token says nothing, whatever its numbers
+/// are.
+fn controlled(term: &Term, control: &TokenControl, log_ratio: f64) -> (f64, f64) {
+    let (mut loss, mut slope) = match control.factor {
+        0.0 => (0.0, 0.0),
+        factor => (factor * term.loss, factor * term.slope),
+    };
+    if control.log_ratio_coef != 0.0 && log_ratio != 0.0 {
+        loss += control.log_ratio_coef * log_ratio.abs();
+        slope += control.log_ratio_coef * log_ratio.signum();
+    }
+    (loss, slope)
 }

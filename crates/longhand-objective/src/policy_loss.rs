@@ -1,6 +1,7 @@
 //! The choice among policy losses, and what each of them says about one token.
 
 use crate::batch::TokenBatch;
+use crate::token_control::TokenControl;
 use crate::{Aggregation, ObjectiveError};
 use crate::{cispo, gspo, ppo_clip};
 
@@ -107,13 +108,35 @@ impl PolicyLoss {
     }
 
     /// What the loss says about every token, trained or not; [`Term::default`] for the latter.
-    pub(crate) fn terms(&self, batch: &TokenBatch, log_ratio_clamp: Option<f64>) -> Vec<Term> {
+    ///
+    /// # Panics
+    /// If a control lifts the clip of a loss that is not PPO's.
+    pub(crate) fn terms(
+        &self,
+        batch: &TokenBatch,
+        log_ratio_clamp: Option<f64>,
+        controls: Option<&[TokenControl]>,
+    ) -> Vec<Term> {
+        let mut controlled = controls.unwrap_or_default().iter().zip(batch.loss_mask);
+        let is_lifted = controlled.any(|(control, is_trained)| control.is_unclipped && *is_trained);
+        assert!(
+            !is_lifted || matches!(self, PolicyLoss::PpoClip { .. }),
+            "only PPO's clip can be lifted from a token, not that of `{}`",
+            self.name()
+        );
         match *self {
             PolicyLoss::PpoClip {
                 clip_low,
                 clip_high,
                 dual_clip,
-            } => ppo_clip::terms(batch, clip_low, clip_high, dual_clip, log_ratio_clamp),
+            } => ppo_clip::terms(
+                batch,
+                clip_low,
+                clip_high,
+                dual_clip,
+                log_ratio_clamp,
+                controls,
+            ),
             PolicyLoss::Gspo {
                 clip_low,
                 clip_high,

@@ -14,6 +14,7 @@
 
 use crate::batch::TokenBatch;
 use crate::policy_loss::{Clip, Term, clamped};
+use crate::token_control::TokenControl;
 
 pub(crate) fn terms(
     batch: &TokenBatch,
@@ -21,13 +22,19 @@ pub(crate) fn terms(
     clip_high: f64,
     dual_clip: Option<f64>,
     log_ratio_clamp: Option<f64>,
+    controls: Option<&[TokenControl]>,
 ) -> Vec<Term> {
     let mut terms = vec![Term::default(); batch.logprobs.len()];
     for idx in batch.trained(0..batch.logprobs.len()) {
         let log_ratio = batch.logprobs[idx] - batch.old_logprobs[idx];
         let (log_ratio, is_clamped) = clamped(log_ratio, log_ratio_clamp);
         let ratio = log_ratio.exp();
-        let surrogate = surrogate(batch.advantages[idx], ratio, clip_low, clip_high, dual_clip);
+        let advantage = batch.advantages[idx];
+        let surrogate = if controls.is_some_and(|controls| controls[idx].is_unclipped) {
+            surrogate(advantage, ratio, f64::INFINITY, f64::INFINITY, None)
+        } else {
+            surrogate(advantage, ratio, clip_low, clip_high, dual_clip)
+        };
         terms[idx] = stopped_by_clamp(surrogate, is_clamped);
     }
     terms

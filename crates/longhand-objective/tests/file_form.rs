@@ -1,6 +1,9 @@
 //! Objectives as files write them: names, defaults, switched-off numbers, refusals, the way back.
 
-use longhand_objective::{Aggregation, Importance, Kl, KlPenalty, Objective, PolicyLoss};
+use longhand_objective::{
+    Aggregation, ClipCov, ControlState, EntropyBonus, EntropyControl, Importance, Kl, KlCov,
+    KlPenalty, Objective, PolicyLoss, Scope, SingleUpdate, Stare, StareVariant, TokenRule,
+};
 
 #[track_caller]
 fn check_refused(text: &str, expected: &str) {
@@ -179,4 +182,140 @@ fn bounds_that_are_left_out_are_the_usual_ones_of_their_loss() {
             clip_high: 4e-4,
         }
     );
+}
+
+#[test]
+fn every_entropy_control_survives_the_way_to_a_file_and_back() {
+    let rules = [
+        TokenRule::None,
+        TokenRule::KlCov(KlCov::original()),
+        TokenRule::KlCov(KlCov {
+            fraction: 0.1,
+            coef: 0.5,
+            single_update: SingleUpdate::Forced,
+            ..KlCov::circa()
+        }),
+        TokenRule::ClipCov(ClipCov {
+            fraction: 0.01,
+            low: -1.0,
+            high: 2.0,
+        }),
+        TokenRule::Stare(Stare {
+            variant: StareVariant::C2,
+            quantile: 0.2,
+            amplify: 1.2,
+            attenuate: 0.7,
+            target_entropy: None,
+            step: 0.01,
+            max_amplify: 2.0,
+            min_attenuate: 0.6,
+        }),
+    ];
+    for rule in rules {
+        for target in [None, Some(0.2)] {
+            let control = EntropyControl {
+                scope: Scope::Batch,
+                rule,
+                top_entropy_fraction: 0.2,
+                bonus: EntropyBonus {
+                    coef: 0.001,
+                    target,
+                    ..EntropyBonus::default()
+                },
+            };
+            let text = toml::to_string(&control).unwrap();
+            let found: EntropyControl = toml::from_str(&text).unwrap();
+            assert_eq!(found, control, "{text}");
+            let json = serde_json::to_string(&control).unwrap();
+            let found: EntropyControl = serde_json::from_str(&json).unwrap();
+            assert_eq!(found, control, "{json}");
+            assert!(json.contains(&format!("\"kind\":\"{}\"", rule.name())));
+        }
+    }
+}
+
+#[test]
+fn left_out_keys_of_entropy_control_are_the_papers_settings() {
+    let read = |text: &str| toml::from_str::<EntropyControl>(text).unwrap();
+    assert_eq!(read(""), EntropyControl::default());
+    let rule = |kind: &str| read(&format!("rule = {{ kind = '{kind}' }}")).rule;
+    assert_eq!(rule("none"), TokenRule::None);
+    assert_eq!(rule("kl-cov"), TokenRule::KlCov(KlCov::original()));
+    assert_eq!(rule("circa"), TokenRule::KlCov(KlCov::circa()));
+    assert_eq!(rule("clip-cov"), TokenRule::ClipCov(ClipCov::default()));
+    assert_eq!(rule("stare"), TokenRule::Stare(Stare::default()));
+    let (original, circa) = (KlCov::original(), KlCov::circa());
+    assert_eq!((original.fraction, original.coef), (2e-3, 1.0));
+    assert_eq!((circa.fraction, circa.coef), (0.02, 0.05));
+    assert_eq!(read("scope = 'micro-batch'").scope, Scope::MicroBatch);
+    assert_eq!(EntropyControl::default().scope, Scope::MiniBatch);
+}
+
+#[test]
+fn entropy_control_refuses_percent_and_options_of_others() {
+    let refused = |text: &str, expected: &str| {
+        let error = toml::from_str::<EntropyControl>(text)
+            .expect_err(text)
+            .to_string();
+        assert!(
+            error.contains(expected),
+            "{error:?} does not say {expected:?}"
+        );
+    };
+    refused("rule = { kind = 'kl-cov', fraction = 2 }", "not percent");
+    refused(
+        "rule = { kind = 'clip-cov', coef = 1 }",
+        "an option of `kl-cov`, `circa`",
+    );
+    refused(
+        "rule = { kind = 'stare', fraction = 0.1 }",
+        "means nothing to `stare`",
+    );
+    refused(
+        "rule = { kind = 'kl-cov', target_entropy = 'none' }",
+        "an option of `stare`",
+    );
+    refused(
+        "rule = { kind = 'none', low = 1 }",
+        "an option of `clip-cov`",
+    );
+    refused(
+        "rule = { kind = 'stare', variant = 'c3' }",
+        "unknown variant `c3`",
+    );
+    refused(
+        "rule = { kind = 'stare', amplify = 0.5 }",
+        "`amplify` is 0.5",
+    );
+    refused("bonus = { goal = 1 }", "unknown field `goal`");
+    refused("rule = { fraction = 0.1 }", "missing field `kind`");
+}
+
+#[test]
+fn what_controllers_remember_survives_the_way_to_a_checkpoint() {
+    let control = EntropyControl {
+        rule: TokenRule::Stare(Stare::default()),
+        bonus: EntropyBonus {
+            target: Some(0.2),
+            ..EntropyBonus::default()
+        },
+        ..EntropyControl::default()
+    };
+    for state in [
+        ControlState::default(),
+        control.observe(&control.initial_state(), 0.123_456_789),
+    ] {
+        let json = serde_json::to_string(&state).unwrap();
+        assert_eq!(
+            serde_json::from_str::<ControlState>(&json).unwrap(),
+            state,
+            "{json}"
+        );
+        let text = toml::to_string(&state).unwrap();
+        assert_eq!(
+            toml::from_str::<ControlState>(&text).unwrap(),
+            state,
+            "{text}"
+        );
+    }
 }

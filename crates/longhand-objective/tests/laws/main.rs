@@ -5,11 +5,14 @@
 //! - `worked`: literals computed elsewhere;
 //! - `degenerate`: empty masks, advantages of zero, missing inputs, first updates;
 //! - `gradients`: values against the second implementation, gradients against finite differences;
+//! - `controls` and `naive_controls`: the same for entropy control;
 //! - `invariance`: micro-batches, order, splits of trajectories, untrained tokens.
 
 mod batches;
 mod naive;
+mod naive_controls;
 
+mod controls;
 mod degenerate;
 mod gradients;
 mod invariance;

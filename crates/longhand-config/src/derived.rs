@@ -50,7 +50,7 @@ impl Experiment {
                 }
                 Stage::Rl(rl) => {
                     let prefix = format!("stage.{idx} (rl): ");
-                    rl.derive(&train, &mut |name, value| {
+                    rl.derive(&train, self.lora.is_some(), &mut |name, value| {
                         add(&format!("{prefix}{name}"), value)
                     });
                 }
@@ -123,7 +123,7 @@ impl WarmStart {
 }
 
 impl Rl {
-    fn derive(&self, turns: &Turns, add: &mut impl FnMut(&str, String)) {
+    fn derive(&self, turns: &Turns, is_lora: bool, add: &mut impl FnMut(&str, String)) {
         let problems = self.problems_per_step as u128;
         let rollouts = problems * self.group_size as u128;
         let rows = rollouts * turns.turns() as u128;
@@ -149,10 +149,12 @@ impl Rl {
             add("teacher prompts per step", reads.to_string());
         }
         if self.needs_reference() {
-            add(
-                "reference model",
-                "a frozen copy of the policy at the stage's start".into(),
-            );
+            let reference = if is_lora {
+                "the policy with its adapter off, no copy"
+            } else {
+                "a frozen copy of the policy at the stage's start"
+            };
+            add("reference model", reference.into());
         }
         if let Some(sampling) = self.dynamic_sampling {
             let most = rollouts * sampling.max_generation_batches as u128;
@@ -173,7 +175,8 @@ impl Rl {
         }
     }
 
-    /// Whether the stage needs a frozen copy of the policy at its start.
+    /// Whether the stage's objective needs a reference: a frozen copy of the policy at its start, or with
+    /// adapters the policy without them.
     pub fn needs_reference(&self) -> bool {
         let ObjectiveSettings { objective, .. } = &self.objective;
         objective.kl.estimator != longhand_objective::Kl::None

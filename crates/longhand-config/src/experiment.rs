@@ -5,6 +5,7 @@ use std::path::Path;
 use longhand_reward_outcome::Checker;
 use longhand_tasks::TaskSpec;
 
+use crate::chat::ChatSettings;
 use crate::checkpoint::Checkpoint;
 use crate::checks::Checks;
 use crate::compute::Compute;
@@ -12,6 +13,7 @@ use crate::data::Data;
 use crate::error::{ConfigError, Problems};
 use crate::eval::Eval;
 use crate::file::{EXPERIMENT, ExperimentFile, Paper, StageFile};
+use crate::lora::Lora;
 use crate::node::Node;
 use crate::overrides;
 use crate::place::{Place, Problem};
@@ -37,12 +39,16 @@ pub struct Experiment {
     pub seed: u64,
     /// The model to start from.
     pub policy: PolicySource,
+    /// The adapters that are trained in its place; `None` where all weights are trained.
+    pub lora: Option<Lora>,
     /// The task. Its files are opened when training starts.
     pub task: TaskSpec,
     /// How problems become documents.
     pub data: Data,
     /// Templates, chunks and token budgets.
     pub reader: ReaderSettings,
+    /// Whether and how prompts are wrapped as the model's chat.
+    pub chat: ChatSettings,
     /// The rule that scores the final answer, where no judge does.
     pub checker: Checker,
     /// A program that scores the final answer of training attempts.
@@ -188,6 +194,8 @@ impl ExperimentFile {
         let policy = self.policy.build(checks);
         let data = self.data.build(checks);
         let reader = self.reader.build(checks);
+        let chat = self.reader.chat();
+        chat.check(policy.as_ref(), checks);
         let compute = self.compute.build();
         let mut stages = Vec::new();
         for (idx, stage) in self.stage.iter().enumerate() {
@@ -229,9 +237,11 @@ impl ExperimentFile {
             paper: self.paper,
             seed: self.seed,
             policy,
+            lora: self.policy.lora(),
             task: self.task.clone(),
             data,
             reader,
+            chat,
             checker: self.reward.checker,
             judge: self.reward.judge.clone(),
             stages,

@@ -152,6 +152,11 @@ mod tests {
                 table.into()
             }
             Kind::List(item) => vec![example(item, &format!("{path}.N"), idx, probe)].into(),
+            Kind::NamesOrAll { names, name } => match idx % 2 {
+                0 => vec![names[idx % names.len()]].into(),
+                _ => (*name).into(),
+            },
+            Kind::FreeTable => toml::Table::from_iter([("any".to_string(), true.into())]).into(),
         }
     }
 

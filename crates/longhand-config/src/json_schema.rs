@@ -109,6 +109,13 @@ fn accepted(kind: &Kind, default: Default) -> Map<String, Value> {
             "minItems": 1,
             "items": accepted(item, Default::Required),
         }),
+        Kind::NamesOrAll { names, name } => json!({
+            "anyOf": [
+                { "const": name },
+                { "type": "array", "minItems": 1, "items": { "enum": names } },
+            ],
+        }),
+        Kind::FreeTable => json!({ "type": "object" }),
     };
     match schema {
         Value::Object(schema) => schema,

@@ -97,6 +97,8 @@ fn walk_kind(kind: &Kind, default: Default, path: &str, list: &mut Vec<KeyDoc>) 
         | Kind::IntegerOrName { .. }
         | Kind::Number(_)
         | Kind::NumberOrNone(_)
-        | Kind::Choice(_) => {}
+        | Kind::Choice(_)
+        | Kind::NamesOrAll { .. }
+        | Kind::FreeTable => {}
     }
 }

@@ -13,6 +13,7 @@
 //!
 //! Knows nothing of models, tensors or token ids; opens no file but the experiment's own.
 
+mod chat;
 mod checkpoint;
 mod checks;
 mod compute;
@@ -26,6 +27,7 @@ mod experiment;
 mod file;
 mod json_schema;
 mod keys;
+mod lora;
 mod model_shape;
 mod node;
 mod number_or_none;
@@ -35,6 +37,7 @@ mod overrides;
 mod paper;
 mod place;
 mod plan;
+mod plan_gpu;
 mod plan_memory;
 mod policy;
 mod reader;
@@ -47,6 +50,7 @@ mod task;
 mod turns;
 mod warm_start;
 
+pub use crate::chat::{ChatMode, ChatSettings};
 pub use crate::checkpoint::{ACCURACY, BestIs, Checkpoint, METRIC_KEYS};
 pub use crate::compute::{Compute, Engine, Instructions, Precision, RolloutWeights};
 pub use crate::credit::{Credit, TamtrlCredit};
@@ -58,11 +62,13 @@ pub use crate::experiment::{Experiment, Stage};
 pub use crate::file::Paper;
 pub use crate::json_schema::schema;
 pub use crate::keys::{KeyDoc, keys, keys_markdown};
+pub use crate::lora::{LORA_TARGETS, Lora};
 pub use crate::model_shape::ModelShape;
 pub use crate::objective::{ObjectiveSettings, Unit};
 pub use crate::optimizer::{Optimizer, Schedule};
 pub use crate::place::{Place, Problem};
 pub use crate::plan::{Assumed, Plan, Seconds, Speeds, StagePlan, Work};
+pub use crate::plan_gpu::GpuMemory;
 pub use crate::plan_memory::Memory;
 pub use crate::policy::{Family, FromScratch, PolicySource, TokenizerKind, TokenizerSettings};
 pub use crate::reader::ReaderSettings;

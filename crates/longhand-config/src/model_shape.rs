@@ -64,6 +64,20 @@ impl ModelShape {
         hidden * (self.qkv() + self.q() + 3.0 * inner)
     }
 
+    /// Width of what goes into a matrix of a layer and of what comes out, by its Hugging Face name; 0 for a
+    /// name that is not one of [`crate::LORA_TARGETS`].
+    pub(crate) fn matrix(&self, name: &str) -> [f64; 2] {
+        let (hidden, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
+        match name {
+            "q_proj" => [hidden, self.q()],
+            "k_proj" | "v_proj" => [hidden, self.kv()],
+            "o_proj" => [self.q(), hidden],
+            "gate_proj" | "up_proj" => [hidden, inner],
+            "down_proj" => [inner, hidden],
+            _ => [0.0, 0.0],
+        }
+    }
+
     /// Weights of the head: the multiply-adds of one token's logits.
     pub(crate) fn head(&self) -> f64 {
         self.hidden_size as f64 * self.vocab_size as f64

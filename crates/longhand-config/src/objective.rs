@@ -29,7 +29,8 @@ pub(crate) static OBJECTIVE: &[Key] = &[
     section(
         "kl",
         KL,
-        "penalty on the distance from the policy at the stage's start",
+        "penalty on the distance from the policy at the stage's start; with `policy.lora`, from the policy without \
+         its adapter",
     ),
     defaults_to(
         "importance",
@@ -143,7 +144,7 @@ static KL: &[Key] = &[
         "estimator",
         Kind::Choice(&["none", "k1", "k2", "k3"]),
         "\"none\"",
-        "estimate of KL(policy || reference) per token; needs a frozen copy of the policy",
+        "estimate of KL(policy || reference) per token; needs a frozen copy of the policy, but none with `policy.lora`",
     ),
     optional(
         "coef",

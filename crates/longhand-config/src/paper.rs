@@ -7,7 +7,8 @@
 //! - where files lie: `policy.path` and the paths of a task, except that another model is a difference,
 //!   told by the last part of its path;
 //! - the options of another task: a task of another kind is one difference, not one for each option;
-//! - the architecture of a policy from scratch, for the same reason;
+//! - the architecture of a policy from scratch, for the same reason; but whether adapters are trained
+//!   (`[policy.lora]`) is compared;
 //! - what changes no result: `micro_batch_tokens`, `generation_batch`, `eval.batch`, threads and the like in
 //!   `[compute]`, of which only `rollout_weights` is compared, and how a judge is waited for;
 //! - when there are measurements and checkpoints: `eval.every`, `[checkpoint]`.
@@ -66,7 +67,7 @@ impl Experiment {
             let last = key.rsplit('.').next().unwrap_or_default();
             let is_left_out = LEFT_OUT.contains(&last)
                 || NOT_THE_METHOD.iter().any(|start| key.starts_with(start))
-                || key.starts_with("policy.")
+                || key.starts_with("policy.") && !key.starts_with("policy.lora.")
                 || key.starts_with("compute.") && last != "rollout_weights"
                 || !same_task && key.starts_with("task.") && key != "task.kind";
             if is_left_out {

@@ -14,12 +14,16 @@
 //! training   = 3 times products and attention (once more with activation checkpointing), 4 times the head:
 //!              there, and back to inputs and weights; logits are computed again rather than kept
 //! ```
+//!
+//! With adapters each token also takes `rank (in + out)` for every matrix that has one, and nothing goes back to
+//! the weights themselves: products twice, attention and adapters 3 times, the head 3 times.
 
 use longhand_memory::{ChunkOptions, TeacherScope};
 
 use crate::compute::{Compute, RolloutWeights};
 use crate::credit::Credit;
 use crate::experiment::{Experiment, Stage};
+use crate::lora::Lora;
 use crate::model_shape::ModelShape;
 use crate::plan_memory::Memory;
 use crate::rl::Rl;
@@ -40,8 +44,10 @@ pub struct Assumed {
 /// What a run costs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Parameters of the policy.
+    /// Parameters of the policy, adapters not counted.
     pub n_parameters: f64,
+    /// Those that are trained: all, or the adapters' own.
+    pub n_trained: f64,
     /// Bytes at the largest moment, by what they are for.
     pub memory: Memory,
     /// One step of each stage, in order.
@@ -108,9 +114,11 @@ const BESIDE_PRODUCTS: f64 = 1.4;
 /// cleared before and its norm taken, and what was packed is packed again.
 const BYTES_OF_UPDATE: f64 = 28.0 + 4.0 + 4.0 + 8.0;
 
-/// Bytes that the gradient of one micro-batch moves for each parameter: added to what is there, and the
-/// weights turned round.
-const BYTES_OF_GRADIENT: f64 = 8.0 + 6.0;
+/// Bytes that the gradient of one micro-batch moves for each trained parameter: added to what is there.
+const BYTES_OF_GRADIENT: f64 = 8.0;
+
+/// Bytes that its way back moves for each parameter, trained or not: the weights turned round.
+const BYTES_OF_WAY_BACK: f64 = 6.0;
 
 impl Work {
     /// All multiply-adds.
@@ -179,7 +187,22 @@ impl Plan {
 impl Plan {
     /// Names and values of everything but time, which depends on the machine.
     pub fn rows(&self) -> Vec<(String, String)> {
+        let mut rows = self.work_rows();
+        for (name, bytes) in self.memory.parts() {
+            if bytes != 0.0 {
+                rows.push((format!("memory, {name}"), mebibytes(bytes)));
+            }
+        }
+        rows.push(("memory, together".into(), mebibytes(self.memory.total())));
+        rows
+    }
+
+    /// The same without memory: parameters and multiply-adds, which are the same on a GPU.
+    pub fn work_rows(&self) -> Vec<(String, String)> {
         let mut rows = vec![("parameters".to_string(), rounded(self.n_parameters))];
+        if self.n_trained != self.n_parameters {
+            rows.push(("parameters of the adapters".into(), rounded(self.n_trained)));
+        }
         for (idx, stage) in self.stages.iter().enumerate() {
             let Work {
                 prefill,
@@ -208,18 +231,12 @@ impl Plan {
             "multiply-adds of the run".into(),
             rounded(self.work().multiply_adds()),
         ));
-        for (name, bytes) in self.memory.parts() {
-            if bytes != 0.0 {
-                rows.push((format!("memory, {name}"), mebibytes(bytes)));
-            }
-        }
-        rows.push(("memory, together".into(), mebibytes(self.memory.total())));
         rows
     }
 }
 
 /// Bytes in MiB, or in GiB where they are many.
-fn mebibytes(bytes: f64) -> String {
+pub(crate) fn mebibytes(bytes: f64) -> String {
     let mebi = bytes / 1_048_576.0;
     if mebi < 10_240.0 {
         format!("{mebi:.0} MiB")
@@ -247,6 +264,7 @@ impl Experiment {
     pub fn plan(&self, model: &ModelShape, assumed: &Assumed) -> Plan {
         let costs = Costs {
             model,
+            lora: self.lora.as_ref(),
             compute: &self.compute,
             assumed,
         };
@@ -269,9 +287,18 @@ impl Experiment {
         });
         Plan {
             n_parameters: model.n_parameters() as f64,
+            n_trained: self.n_trained(model),
             memory: self.memory(model, assumed),
             stages: stages.collect(),
             measurements: self.measured(&costs),
+        }
+    }
+
+    /// Parameters that are trained: all, or the adapters' own.
+    pub(crate) fn n_trained(&self, model: &ModelShape) -> f64 {
+        match &self.lora {
+            Some(lora) => lora.n_parameters(model),
+            None => model.n_parameters() as f64,
         }
     }
 
@@ -309,6 +336,7 @@ impl Experiment {
 /// Counts work for one model.
 struct Costs<'a> {
     model: &'a ModelShape,
+    lora: Option<&'a Lora>,
     compute: &'a Compute,
     assumed: &'a Assumed,
 }
@@ -316,8 +344,27 @@ struct Costs<'a> {
 impl Costs<'_> {
     /// Multiply-adds of one token in all layers, this many positions behind it.
     fn token(&self, n_positions: f64) -> f64 {
-        let attention = 2.0 * self.model.q() * n_positions;
-        self.model.n_layers as f64 * (self.model.layer_matrices() + attention)
+        self.token_without_adapters(n_positions) + self.adapters()
+    }
+
+    /// The same of a reference, whose adapters are off.
+    fn token_without_adapters(&self, n_positions: f64) -> f64 {
+        self.products() + self.attention(n_positions)
+    }
+
+    /// Multiply-adds of one token in the products of all layers.
+    fn products(&self) -> f64 {
+        self.model.n_layers as f64 * self.model.layer_matrices()
+    }
+
+    /// In their attention.
+    fn attention(&self, n_positions: f64) -> f64 {
+        self.model.n_layers as f64 * 2.0 * self.model.q() * n_positions
+    }
+
+    /// In their adapters, of which there are as many numbers.
+    fn adapters(&self) -> f64 {
+        self.lora.map_or(0.0, |lora| lora.n_parameters(self.model))
     }
 
     /// Reads documents: `n_groups` of them, each `group_size` times.
@@ -327,11 +374,12 @@ impl Costs<'_> {
         let prompts = n_groups * turns.shared() as f64 + n_attempts * turns.own() as f64;
         let sampled = n_attempts * turns.sampled() as f64;
         let n_open = n_attempts.min(most_open as f64);
-        let weights = self.model.n_layers as f64 * self.model.layer_matrices() + self.model.head();
+        let weights = self.products() + self.model.head();
+        let bytes = weights * self.sampler_bytes() + 4.0 * self.adapters();
         Work {
             prefill: prompts * self.token(length / 2.0),
             decode: sampled * (self.token(length) + self.model.head()),
-            decode_bytes: sampled / n_open * weights * self.sampler_bytes(),
+            decode_bytes: sampled / n_open * bytes,
             ..Work::default()
         }
     }
@@ -346,19 +394,28 @@ impl Costs<'_> {
 
     /// Multiply-adds of a gradient.
     fn gradient(&self, n_run: f64, n_predicted: f64, length: f64) -> f64 {
-        let passes = if self.compute.activation_checkpointing {
-            4.0
+        let again = if self.compute.activation_checkpointing {
+            1.0
         } else {
-            3.0
+            0.0
         };
-        passes * n_run * self.token(length / 2.0) + 4.0 * n_predicted * self.model.head()
+        // Weights that are not trained need no way back of their own.
+        let to_weights = if self.lora.is_some() { 0.0 } else { 1.0 };
+        let of_token = (2.0 + to_weights + again) * self.products()
+            + (3.0 + again) * (self.attention(length / 2.0) + self.adapters());
+        n_run * of_token + (3.0 + to_weights) * n_predicted * self.model.head()
     }
 
     /// Bytes of gradients and updates.
     fn update_bytes(&self, n_run: f64, n_updates: f64, micro_batch_tokens: usize) -> f64 {
         let n_passes = (n_run / n_updates / micro_batch_tokens as f64).ceil() * n_updates;
-        let of_parameter = n_passes * BYTES_OF_GRADIENT + n_updates * BYTES_OF_UPDATE;
-        self.model.n_parameters() as f64 * of_parameter
+        let n_parameters = self.model.n_parameters() as f64;
+        let n_trained = match self.lora {
+            Some(_) => self.adapters(),
+            None => n_parameters,
+        };
+        let of_trained = n_passes * BYTES_OF_GRADIENT + n_updates * BYTES_OF_UPDATE;
+        n_passes * BYTES_OF_WAY_BACK * n_parameters + of_trained * n_trained
     }
 
     fn rl(&self, rl: &Rl, turns: &Turns) -> Work {
@@ -366,14 +423,14 @@ impl Costs<'_> {
         let n_attempts = n_groups * rl.group_size as f64;
         let (n_run, n_sampled) = rl.trained_rows(turns);
         let length = turns.mean_turn();
-        let pass = n_run * self.token(length / 2.0) + n_sampled * self.model.head();
+        let head = n_sampled * self.model.head();
         let mut scoring = 0.0;
         if rl.needs_reference() {
-            scoring += pass;
+            scoring += n_run * self.token_without_adapters(length / 2.0) + head;
         }
         // What the policy says of replies that rounded weights have sampled.
         if self.compute.rollout_weights != RolloutWeights::Same {
-            scoring += pass;
+            scoring += n_run * self.token(length / 2.0) + head;
         }
         if let Credit::Tamtrl(credit) = rl.credit {
             let chunks = turns.chunks as f64;

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! weights, gradient       4 bytes a parameter each; moments 8; a reference 4 and its packed copy
+//! with adapters           their weights 4 bytes a number and once more packed, gradient and moments of them alone,
+//!                         no reference: it is the policy with its adapters off
 //! packed                  matrices and head in the format of products, and the embedding once more in f32
 //! sampler                 the same in int8, where rollouts are sampled with rounded weights
 //! activations(row)        layers * (2 hidden + q + 2 kv (twice with query norms) + heads + 2 inner) * 4
 //!                         + layers * q * product;  with activation checkpointing layers * hidden * 4,
-//!                         and two layers of the former
+//!                         and two layers of the former; an adapter adds its rank
 //! way back(row)           2 hidden + normed, inner, q + 2 kv in f32; 4 inner in the format of products
 //! keys and values(token)  layers * 2 kv * 4
 //! logits                  blocks of 64 MiB, once more in the format of products on the way back; when
@@ -17,6 +19,7 @@
 
 use crate::compute::RolloutWeights;
 use crate::experiment::{Experiment, Stage};
+use crate::lora::Lora;
 use crate::model_shape::ModelShape;
 use crate::plan::Assumed;
 use crate::policy::Family;
@@ -27,6 +30,8 @@ use crate::turns::Turns;
 pub struct Memory {
     /// The policy's weights.
     pub weights: f64,
+    /// The adapters' weights, packed copy included; 0 without adapters.
+    pub adapters: f64,
     /// The weights as products want them.
     pub packed: f64,
     /// The weights in 8 bits; 0 unless rollouts are sampled with them.
@@ -69,9 +74,10 @@ impl Memory {
     }
 
     /// Each part with its name.
-    pub fn parts(&self) -> [(&'static str, f64); 11] {
+    pub fn parts(&self) -> [(&'static str, f64); 12] {
         let Self {
             weights,
+            adapters,
             packed,
             sampler,
             gradient,
@@ -85,6 +91,7 @@ impl Memory {
         } = *self;
         [
             ("weights", weights),
+            ("adapters", adapters),
             ("packed weights", packed),
             ("weights in 8 bits", sampler),
             ("gradient", gradient),
@@ -103,27 +110,28 @@ impl Experiment {
     pub(crate) fn memory(&self, model: &ModelShape, assumed: &Assumed) -> Memory {
         let product = assumed.product_bytes as f64;
         let n_parameters = model.n_parameters() as f64;
+        let n_trained = self.n_trained(model);
         let packed = |bytes: f64| {
             bytes * (model.n_layers as f64 * model.layer_matrices() + model.head())
                 + 4.0 * model.head()
         };
-        let needs_reference = self.stages.iter().any(|stage| match stage {
-            Stage::Rl(rl) => rl.needs_reference(),
-            Stage::WarmStart(_) => false,
-        });
         let (n_rows, n_predicted) = self.largest_micro_batch(assumed.reply_share);
         let block = (LOGIT_BYTES / 4.0 / model.vocab_size as f64).clamp(1.0, 4096.0);
         let block = block.min(n_predicted);
         let mut memory = Memory {
             weights: 4.0 * n_parameters,
+            adapters: match &self.lora {
+                Some(_) => (4.0 + product) * n_trained,
+                None => 0.0,
+            },
             packed: packed(product),
             sampler: match self.compute.rollout_weights {
                 RolloutWeights::Same => 0.0,
                 RolloutWeights::Int8 => packed(1.0),
             },
-            gradient: 4.0 * n_parameters,
-            moments: 8.0 * n_parameters,
-            reference: if needs_reference {
+            gradient: 4.0 * n_trained,
+            moments: 8.0 * n_trained,
+            reference: if self.has_reference_copy() {
                 4.0 * n_parameters + packed(product)
             } else {
                 0.0
@@ -136,6 +144,15 @@ impl Experiment {
         };
         memory.program = PROGRAM + HELD_BACK * memory.total();
         memory
+    }
+
+    /// Whether any stage keeps a frozen copy of the policy.
+    pub(crate) fn has_reference_copy(&self) -> bool {
+        let of_stage = |stage: &Stage| match stage {
+            Stage::Rl(rl) => rl.needs_reference(),
+            Stage::WarmStart(_) => false,
+        };
+        self.lora.is_none() && self.stages.iter().any(of_stage)
     }
 
     /// Rows of the largest micro-batch of any stage, and predicted tokens in it.
@@ -166,7 +183,8 @@ impl Experiment {
     fn kept_bytes(&self, model: &ModelShape, product: f64) -> f64 {
         let n_layers = model.n_layers as f64;
         let hidden = 4.0 * model.hidden_size as f64;
-        let layer = layer_bytes(model, product);
+        let ranks = self.lora.as_ref().map_or(0, Lora::ranks);
+        let layer = layer_bytes(model, product) + 4.0 * ranks as f64;
         let kept = if self.compute.activation_checkpointing {
             n_layers * hidden + 2.0 * layer
         } else {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::checks::Checks;
+use crate::lora::{LORA, Lora, LoraFile};
 use crate::schema::{COUNT, Key, Kind, NOT_NEGATIVE, POSITIVE, defaults_to, optional, required};
 
 pub(crate) static POLICY: &[Key] = &[
@@ -19,6 +20,12 @@ pub(crate) static POLICY: &[Key] = &[
         Kind::Table(FROM_SCRATCH),
         "the policy is read from `path`",
         "architecture of a policy that starts from random weights",
+    ),
+    optional(
+        "lora",
+        Kind::Table(LORA),
+        "all weights are trained",
+        "trains low-rank adapters and leaves the weights as they are (LoRA, arXiv:2106.09685)",
     ),
 ];
 
@@ -122,6 +129,7 @@ static TOKENIZER: &[Key] = &[
 pub(crate) struct PolicyFile {
     path: Option<String>,
     from_scratch: Option<FromScratchFile>,
+    lora: Option<LoraFile>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -222,6 +230,9 @@ pub enum TokenizerKind {
 impl PolicyFile {
     /// Writes in the values that follow from others.
     pub(crate) fn resolve(&mut self) {
+        if let Some(lora) = &mut self.lora {
+            lora.resolve();
+        }
         let Some(scratch) = &mut self.from_scratch else {
             return;
         };
@@ -242,6 +253,11 @@ impl PolicyFile {
         if scratch.family == Family::Qwen3 {
             scratch.q_norm_init.get_or_insert(1.5);
         }
+    }
+
+    /// The adapters to train; `None` where all weights are trained.
+    pub(crate) fn lora(&self) -> Option<Lora> {
+        self.lora.as_ref().map(LoraFile::build)
     }
 
     pub(crate) fn build(&self, checks: &mut Checks<'_>) -> Option<PolicySource> {

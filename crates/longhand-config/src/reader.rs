@@ -2,7 +2,9 @@
 
 use longhand_memory::{ChunkOptions, ReaderLimits, TemplatesText};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::chat::{ChatMode, ChatSettings};
 use crate::checks::Checks;
 use crate::schema::{COUNT, COUNT_OR_ZERO, Key, Kind, defaults_to, optional, required};
 
@@ -50,6 +52,24 @@ pub(crate) static READER: &[Key] = &[
         "no limit but the policy's own",
         "most tokens of a prompt and its reply together",
     ),
+    defaults_to(
+        "chat",
+        Kind::Choice(&["auto", "always", "never"]),
+        "\"auto\"",
+        "whether prompts are wrapped as one user message of the model's chat template; auto: where its folder has one",
+    ),
+    optional(
+        "system",
+        Kind::Text,
+        "what the chat template does by itself",
+        "a system message before the user's",
+    ),
+    optional(
+        "chat_variables",
+        Kind::FreeTable,
+        "none",
+        "values that the chat template may look at, such as enable_thinking = false",
+    ),
 ];
 
 static TEMPLATE: &[Key] = &[
@@ -90,6 +110,9 @@ pub(crate) struct ReaderFile {
     max_memory_tokens: usize,
     max_answer_tokens: usize,
     window: Option<usize>,
+    chat: ChatMode,
+    system: Option<String>,
+    chat_variables: Option<Map<String, Value>>,
     template: TemplateFile,
 }
 
@@ -138,6 +161,15 @@ impl ReaderSettings {
 }
 
 impl ReaderFile {
+    /// How prompts are wrapped.
+    pub(crate) fn chat(&self) -> ChatSettings {
+        ChatSettings {
+            mode: self.chat,
+            variables: self.chat_variables.clone().unwrap_or_default(),
+            system: self.system.clone(),
+        }
+    }
+
     pub(crate) fn build(&self, checks: &mut Checks<'_>) -> Option<ReaderSettings> {
         let templates = self.template.build(checks);
         let (chunk_size, overlap) = (self.chunk_size, self.overlap);

@@ -42,6 +42,13 @@ pub(crate) enum Kind {
     Tagged(&'static [Variant]),
     /// One or more of these.
     List(&'static Kind),
+    /// One or more of `names`, none twice, or the word `name` for all of them.
+    NamesOrAll {
+        names: &'static [&'static str],
+        name: &'static str,
+    },
+    /// A table whose keys and values are not for this crate to know.
+    FreeTable,
 }
 
 /// What happens when a key is absent.
@@ -216,6 +223,11 @@ impl fmt::Display for Kind {
                 write!(f, "a table with `kind` one of {names}")
             }
             Self::List(item) => write!(f, "a list, each entry {item}"),
+            Self::NamesOrAll { names, name } => {
+                let names = quoted(names.iter().copied());
+                write!(f, "\"{name}\" or a list of {names}")
+            }
+            Self::FreeTable => f.write_str("a table of any keys and values"),
         }
     }
 }

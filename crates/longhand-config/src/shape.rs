@@ -150,6 +150,11 @@ impl Shape {
                     self.value(node, item, &join(path, &idx.to_string()), &anchor);
                 }
             }
+            (Kind::NamesOrAll { name, .. }, Value::Text(text)) if text == name => {}
+            (Kind::NamesOrAll { names, name }, Value::List(nodes)) => {
+                self.names(nodes, names, name, path, &node.place);
+            }
+            (Kind::FreeTable, Value::Table(entries)) => self.free_table(entries, path),
             (_, found) => {
                 let message = format!("expected {kind}, found {}", found.describe());
                 let place = if node.place == Place::Default {
@@ -159,6 +164,73 @@ impl Shape {
                 };
                 self.complain(place.clone(), path, message);
             }
+        }
+    }
+
+    /// A list of names, `place` being its own.
+    fn names(
+        &mut self,
+        nodes: &[Node],
+        names: &'static [&'static str],
+        all: &str,
+        path: &str,
+        place: &Place,
+    ) {
+        if nodes.is_empty() {
+            let list = quoted(names.iter().copied());
+            let message = format!("the list is empty; expected \"{all}\" or some of {list}");
+            self.complain(place.clone(), path, message);
+        }
+        let mut known: Vec<&str> = Vec::new();
+        for (idx, node) in nodes.iter().enumerate() {
+            let message = match &node.value {
+                Value::Text(text) if known.contains(&text.as_str()) => {
+                    format!("\"{text}\" stands here twice")
+                }
+                Value::Text(text) if names.contains(&text.as_str()) => {
+                    known.push(text);
+                    continue;
+                }
+                Value::Text(text) => unknown_name(text, names.iter().copied()),
+                other => {
+                    let list = quoted(names.iter().copied());
+                    format!("expected one of {list}, found {}", other.describe())
+                }
+            };
+            let place = match &node.place {
+                Place::Default => place,
+                written => written,
+            };
+            self.complain(place.clone(), &join(path, &idx.to_string()), message);
+        }
+    }
+
+    /// Anything but what could not be read.
+    fn free_table(&mut self, entries: &[Entry], path: &str) {
+        for entry in entries {
+            self.free_value(&entry.node, &join(path, &entry.key));
+        }
+    }
+
+    fn free_value(&mut self, node: &Node, path: &str) {
+        match &node.value {
+            Value::Foreign(found) => {
+                let message = format!(
+                    "expected text, a number, true or false, a list or a table, found {found}"
+                );
+                self.complain(node.place.clone(), path, message);
+            }
+            Value::Number(number) if !number.is_finite() => {
+                let message = format!("expected a finite number, found {number}");
+                self.complain(node.place.clone(), path, message);
+            }
+            Value::List(nodes) => {
+                for (idx, node) in nodes.iter().enumerate() {
+                    self.free_value(node, &join(path, &idx.to_string()));
+                }
+            }
+            Value::Table(entries) => self.free_table(entries, path),
+            Value::Text(_) | Value::Integer(_) | Value::Number(_) | Value::Flag(_) => {}
         }
     }
 

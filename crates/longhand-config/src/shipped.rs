@@ -33,6 +33,8 @@ static SHIPPED: &[Shipped] = shipped![
     "quickstart-memagent" at "quickstart-memagent.toml",
     "quickstart-warm-start" at "quickstart-warm-start.toml",
     "reader-medium" at "reader-medium.toml",
+    "smollm2-hotpotqa" at "smollm2-hotpotqa.toml",
+    "smollm2-hotpotqa-lora" at "smollm2-hotpotqa-lora.toml",
     "paper-tamtrl" at "paper/tamtrl.toml",
     "paper-memagent" at "paper/memagent.toml",
     "smoke-tamtrl" at "smoke/tamtrl.toml",

@@ -1,14 +1,18 @@
 //! Whole experiments: what is accepted, and what each complaint says and points at.
 
+mod chat;
 mod checkpoint;
 mod compute;
 mod derived;
+mod gpu;
 mod judge;
 mod loading;
+mod lora;
 mod papers;
 mod plan;
 mod sense;
 mod shape;
+mod sizes;
 
 use std::path::Path;
 

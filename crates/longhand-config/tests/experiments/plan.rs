@@ -7,25 +7,25 @@ use proptest::prelude::*;
 
 use crate::{BASE, load};
 
-const AT_MOST: Assumed = Assumed {
+pub(crate) const AT_MOST: Assumed = Assumed {
     product_bytes: 4,
     reply_share: 1.0,
 };
 
-fn shape(experiment: &Experiment) -> ModelShape {
+pub(crate) fn shape(experiment: &Experiment) -> ModelShape {
     match &experiment.policy {
         PolicySource::FromScratch(scratch) => scratch.shape(),
         PolicySource::Folder(_) => panic!("the base is made from scratch"),
     }
 }
 
-fn plan(overrides: &[&str], assumed: &Assumed) -> Plan {
+pub(crate) fn plan(overrides: &[&str], assumed: &Assumed) -> Plan {
     let experiment = load(BASE, overrides).unwrap_or_else(|error| panic!("{error}"));
     experiment.plan(&shape(&experiment), assumed)
 }
 
 #[track_caller]
-fn close(found: f64, expected: f64) {
+pub(crate) fn close(found: f64, expected: f64) {
     assert!(
         (found - expected).abs() <= 1e-9 * expected.abs(),
         "{found}, not {expected}"
@@ -33,20 +33,20 @@ fn close(found: f64, expected: f64) {
 }
 
 // Of a layer: 64 * 192 of queries, keys and values, 64 * 64 of the output, 3 * 64 * 160 of the feed-forward.
-const MATRICES: f64 = 47_104.0;
-const HEAD: f64 = 64.0 * 4096.0;
+pub(crate) const MATRICES: f64 = 47_104.0;
+pub(crate) const HEAD: f64 = 64.0 * 4096.0;
 
 /// One token in three layers, with attention of width 64 over this many positions.
-fn token(n_positions: f64) -> f64 {
+pub(crate) fn token(n_positions: f64) -> f64 {
     3.0 * (MATRICES + 2.0 * 64.0 * n_positions)
 }
 
 // Five turns. A group shares 232 tokens of questions and chunks, three marks before each of four memories, one
 // behind the first, which is empty, and two before the answer's. An attempt has 48 tokens of memories and four
 // marks behind them, and samples 52. That is 70.2 a turn.
-const PROMPTS: f64 = 12.0 * 247.0 + 96.0 * 52.0;
-const SAMPLED: f64 = 96.0 * 52.0;
-const HALF: f64 = 35.1;
+pub(crate) const PROMPTS: f64 = 12.0 * 247.0 + 96.0 * 52.0;
+pub(crate) const SAMPLED: f64 = 96.0 * 52.0;
+pub(crate) const HALF: f64 = 35.1;
 
 #[test]
 fn the_work_of_a_step_is_the_sum_done_by_hand() {

@@ -31,7 +31,7 @@ fn unknown_keys_are_named_placed_and_mended() {
         Err(
             "a.toml:15:1: `reader.group_size`: unknown key; `group_size` belongs to `stage.N<rl>.group_size`; the keys \
              here are `template`, `chunk_size`, `overlap`, `max_chunks`, `max_question_tokens`, `max_memory_tokens`, \
-             `max_answer_tokens`, `window`",
+             `max_answer_tokens`, `window`, `chat`, `system`, `chat_variables`",
         ),
     );
     check(

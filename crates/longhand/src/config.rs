@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use longhand_config::{
-    Assumed, Difference, Experiment, Family, ModelShape, Plan, PolicySource, Seconds, Shipped,
-    Speeds, differences, schema, shipped,
+    Assumed, Difference, Experiment, Family, ModelShape, Plan, PolicySource, Precision, Seconds,
+    Shipped, Speeds, differences, schema, shipped,
 };
 use longhand_kernels::{AdamW, Block, Cpu, Format, Operand, Packed, Store, adamw, matmul};
 use longhand_policy::{BACKEND, Compute, Engine, ModelConfig, RolloutWeights};
@@ -236,10 +236,32 @@ fn differences_table(found: &[Difference], sides: [&str; 2]) -> Table<3> {
 /// The share of their budgets that replies fill in the second column of estimates.
 const SHORT_REPLIES: f64 = 0.25;
 
+/// What memory is estimated for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PlanFor {
+    /// The CPU engine, with the time that this machine would take
+    Cpu,
+    /// One GPU; only `config.json` of the model is read, and nothing is measured
+    Gpu,
+}
+
+/// What a plan is told beside the experiment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PlanOptions<'a> {
+    /// None for what the program was built for.
+    pub(crate) plan_for: Option<PlanFor>,
+    /// A `config.json` in place of the policy's own.
+    pub(crate) model_config: Option<&'a Path>,
+}
+
 /// What `longhand train --dry-run` prints: the resolved file, the numbers that follow from it, what the run
-/// differs in from its paper, and estimates of memory and time. All but the last table is the same at each
-/// call.
-pub(crate) fn write_plan(experiment: &Experiment, out: &mut impl Write) -> Result<()> {
+/// differs in from its paper, and estimates of memory and, on a CPU, of time. All but the last table is the
+/// same at each call.
+pub(crate) fn write_plan(
+    experiment: &Experiment,
+    options: &PlanOptions<'_>,
+    out: &mut impl Write,
+) -> Result<()> {
     writeln!(out, "{}", experiment.resolved_toml())?;
     let mut table = Table::new(["derived number", "value"]);
     for (name, value) in experiment.derived() {
@@ -264,37 +286,73 @@ pub(crate) fn write_plan(experiment: &Experiment, out: &mut impl Write) -> Resul
             )?;
         }
     }
-    let compute = compute(experiment)?;
-    if BACKEND != "flex" || compute.engine == Engine::Burn {
-        writeln!(
-            out,
-            "Memory and time are estimated for the CPU engine only."
-        )?;
-        return Ok(());
-    }
-    let config = match model_config(experiment) {
+    let config = match model_config(experiment, options.model_config) {
         Ok(config) => config,
+        // What was named must be there; a policy need not be yet.
+        Err(why) if options.model_config.is_some() => return Err(why),
         Err(why) => {
             writeln!(out, "Memory and time cannot be estimated: {why:#}.")?;
             return Ok(());
         }
     };
+    let built_for = match BACKEND {
+        "flex" => PlanFor::Cpu,
+        _ => PlanFor::Gpu,
+    };
+    if options.plan_for.unwrap_or(built_for) == PlanFor::Gpu {
+        return write_gpu_plan(experiment, &shape_of(&config), out);
+    }
+    let compute = compute(experiment)?;
+    if compute.engine == Engine::Burn {
+        writeln!(
+            out,
+            "Memory and time are estimated for the CPU engine and for GPUs, not for burn on a CPU."
+        )?;
+        return Ok(());
+    }
     let format = compute.precision.format(&compute.cpu, &config);
     let product_bytes = match format {
         Format::Bf16 => 2,
         _ => 4,
     };
     let shape = shape_of(&config);
-    let plans = [1.0, SHORT_REPLIES].map(|reply_share| {
-        let assumed = Assumed {
-            product_bytes,
-            reply_share,
-        };
-        experiment.plan(&shape, &assumed)
+    let plans = both_shares(product_bytes).map(|assumed| experiment.plan(&shape, &assumed));
+    write_rows(plans.each_ref().map(Plan::rows), out)?;
+    write_seconds(experiment, &plans, &compute, &config, format, out)
+}
+
+/// What a run takes on one GPU, where burn multiplies in bf16 only if that is asked for by name.
+fn write_gpu_plan(experiment: &Experiment, shape: &ModelShape, out: &mut impl Write) -> Result<()> {
+    let product_bytes = match experiment.compute.precision {
+        Precision::Bf16 => 2,
+        Precision::Auto | Precision::F32 => 4,
+    };
+    let rows = both_shares(product_bytes).map(|assumed| {
+        let mut rows = experiment.plan(shape, &assumed).work_rows();
+        rows.extend(experiment.gpu_memory(shape, &assumed).rows());
+        rows
     });
+    write_rows(rows, out)?;
+    writeln!(
+        out,
+        "Memory of one GPU is computed from the code, not measured, and time on it is not estimated."
+    )?;
+    Ok(())
+}
+
+/// Replies that fill their budgets, and short ones.
+fn both_shares(product_bytes: usize) -> [Assumed; 2] {
+    [1.0, SHORT_REPLIES].map(|reply_share| Assumed {
+        product_bytes,
+        reply_share,
+    })
+}
+
+/// Names and values of full replies, and those of short ones beside them.
+fn write_rows(rows: [Vec<(String, String)>; 2], out: &mut impl Write) -> Result<()> {
     let mut table = Table::new(["estimate", "full replies", "short replies"]);
-    let [most, short] = &plans;
-    for ((name, most), (_, short)) in most.rows().into_iter().zip(short.rows()) {
+    let [most, short] = rows;
+    for ((name, most), (_, short)) in most.into_iter().zip(short) {
         table.row([name, most, short]);
     }
     writeln!(out, "{table}")?;
@@ -302,7 +360,7 @@ pub(crate) fn write_plan(experiment: &Experiment, out: &mut impl Write) -> Resul
         out,
         "Full replies fill their budgets, short ones a quarter. Groups that teach nothing take less.\n"
     )?;
-    write_seconds(experiment, &plans, &compute, &config, format, out)
+    Ok(())
 }
 
 /// Seconds on this machine, from how fast it multiplies now.
@@ -377,15 +435,18 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// Sizes of the policy, from its folder or its table.
-fn model_config(experiment: &Experiment) -> Result<ModelConfig> {
+/// Sizes of the policy, from a file that was named in its place, from its folder or its table.
+fn model_config(experiment: &Experiment, named: Option<&Path>) -> Result<ModelConfig> {
+    let of_file = |path: &Path| {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        ModelConfig::from_json(&text).with_context(|| path.display().to_string())
+    };
+    if let Some(path) = named {
+        return of_file(path);
+    }
     match &experiment.policy {
-        PolicySource::Folder(folder) => {
-            let path = folder.join("config.json");
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            ModelConfig::from_json(&text).with_context(|| path.display().to_string())
-        }
+        PolicySource::Folder(folder) => of_file(&folder.join("config.json")),
         PolicySource::FromScratch(scratch) => {
             let shape = scratch.shape();
             Ok(ModelConfig {
@@ -522,9 +583,16 @@ mod tests {
         let experiment = experiment
             .experiment(&["paper=tamtrl".to_string()])
             .unwrap();
-        let mut out = Vec::new();
-        write_plan(&experiment, &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
+        let text_for = |plan_for| {
+            let mut out = Vec::new();
+            let options = PlanOptions {
+                plan_for: Some(plan_for),
+                model_config: None,
+            };
+            write_plan(&experiment, &options, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = text_for(PlanFor::Cpu);
         for part in [
             "name = \"smoke-tamtrl\"",
             "optimiser steps of the run, at most",
@@ -535,6 +603,39 @@ mod tests {
         ] {
             assert!(text.contains(part), "no {part:?} in {text}");
         }
+        let text = text_for(PlanFor::Gpu);
+        for part in [
+            "multiply-adds of the run",
+            "GPU memory, in the training pass",
+            "fits a GPU of 24, 80, 141 GB",
+            "not measured",
+        ] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+        assert!(!text.contains("memory, together"), "{text}");
+    }
+
+    #[test]
+    fn a_model_that_is_named_is_planned_in_place_of_the_policy() {
+        let experiment = Shipped::find("smollm2-hotpotqa").unwrap();
+        let experiment = experiment.experiment(&[]).unwrap();
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../longhand-config/tests/models/qwen3-8b.json"
+        );
+        let plan = |model_config: &Path| {
+            let mut out = Vec::new();
+            let options = PlanOptions {
+                plan_for: Some(PlanFor::Gpu),
+                model_config: Some(model_config),
+            };
+            write_plan(&experiment, &options, &mut out).map(|()| String::from_utf8(out).unwrap())
+        };
+        let text = plan(Path::new(file)).unwrap();
+        assert!(text.contains("8.2 G"), "{text}");
+        assert!(text.contains("none of these"), "{text}");
+        let error = plan(Path::new("no/config.json")).unwrap_err();
+        assert!(format!("{error:#}").starts_with("cannot read no/config.json"));
     }
 
     #[test]

@@ -39,9 +39,15 @@ pub(crate) struct Args {
     /// Go on with a run from its last complete checkpoint, as if it had never been stopped
     #[arg(long, value_name = "RUN", conflicts_with = "config")]
     resume: Option<PathBuf>,
-    /// Print the resolved file, derived numbers and the differences from the paper, and stop
+    /// Print the resolved file, derived numbers, the differences from the paper and estimates, and stop
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
+    /// What memory is estimated for [default: what the program was built for]
+    #[arg(long, value_enum, value_name = "DEVICE", requires = "dry_run")]
+    plan_for: Option<config::PlanFor>,
+    /// A model's config.json to estimate for, in place of the one in `policy.path`
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    model_config: Option<PathBuf>,
     /// Say nothing while the run goes on
     #[arg(long)]
     quiet: bool,
@@ -64,7 +70,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let experiment = Experiment::load(path, &args.overrides)?;
     if args.dry_run {
-        config::write_plan(&experiment, &mut io::stdout().lock())?;
+        let of = config::PlanOptions {
+            plan_for: args.plan_for,
+            model_config: args.model_config.as_deref(),
+        };
+        config::write_plan(&experiment, &of, &mut io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);
     }
     let ended = train(&experiment, &options(args)?)?;

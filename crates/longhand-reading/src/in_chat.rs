@@ -8,7 +8,7 @@
 //! blanks, a line break, a letter that is not ASCII) between two letters that no trimming takes away. A
 //! template that does anything to a slot's text but copy it once, in its place, is refused.
 
-use longhand_chat::{ChatError, ChatTemplate, Clock, DateTime, Message, RenderOptions};
+use longhand_chat::{ChatError, ChatTemplate, Clock, DateTime, Limits, Message, RenderOptions};
 use longhand_memory::{Part, ReaderError, Slot, TemplateText, TemplatesText, TurnRole};
 use serde_json::{Map, Value};
 
@@ -21,6 +21,8 @@ pub struct ChatOptions {
     pub variables: Map<String, Value>,
     /// The time that the template sees.
     pub clock: Clock,
+    /// What one rendering may use.
+    pub limits: Limits,
 }
 
 /// A date that Llama 3 templates fall back to. A prompt is the same whenever it is made: a run that is
@@ -43,6 +45,7 @@ impl Default for ChatOptions {
             system: None,
             variables: [no_thoughts].into_iter().collect(),
             clock: Clock::Fixed(FIXED_DATE),
+            limits: Limits::default(),
         }
     }
 }
@@ -130,7 +133,12 @@ pub fn in_chat(
         salt: salt(templates, chat, options),
     };
     Ok(TemplatesText {
-        read: wrap.wrapped(&templates.read)?,
+        // It is never filled, and has no text to be wrapped.
+        read: if templates.is_direct() {
+            templates.read.clone()
+        } else {
+            wrap.wrapped(&templates.read)?
+        },
         answer: wrap.wrapped(&templates.answer)?,
         empty_memory: templates.empty_memory.clone(),
     })
@@ -155,6 +163,7 @@ pub fn rendered(
         add_generation_prompt: true,
         extra: options.variables.clone(),
         clock: options.clock,
+        limits: options.limits,
         ..RenderOptions::default()
     };
     chat.render(&messages, &render)

@@ -3,7 +3,7 @@
 //! 1. [`Library`] reads files and joins them, each with its title, into one sequence of ids.
 //! 2. [`Prompting`] gives a reader's prompts the form that the model was trained with: [`in_chat`] puts
 //!    them into its chat template, once and not at every turn.
-//! 3. [`default_sizes`] shares a model's window among chunk, question and notes.
+//! 3. [`default_limits`] and [`default_chunks`] share a model's window among chunk, question and notes.
 //! 4. [`Reading`] asks turn by turn, shows the text of a reply as it is sampled, says how far it is, and
 //!    keeps a [`NotesFile`] from which it goes on after an interruption.
 //! 5. [`JsonReport`] writes the turns as one JSON document.
@@ -30,4 +30,4 @@ pub use notes::{Answer, NotesError, NotesFile, Place, ReadingId};
 pub use progress::Progress;
 pub use prompting::{ChatChoice, Prompting, PromptingError};
 pub use reading::{Ended, Event, ReadError, Reading, Turn};
-pub use sizes::{default_sizes, largest_chunk};
+pub use sizes::{default_chunks, default_limits};

@@ -9,35 +9,33 @@ const MOST_ANSWER_TOKENS: usize = 512;
 /// attention takes grows with its square, and small models find less in the middle of long texts.
 const MOST_CHUNK_TOKENS: usize = 4096;
 
-/// Budgets and chunks for a window of `window` tokens and these prompts.
-///
-/// An eighth of the window each for question, memory and answer, as MemAgent shares a window of 8192
-/// (arXiv:2507.02259), but at most 1024, and 512 for the answer; the chunk gets what a turn leaves, at
-/// most 4096. Then no turn exceeds the window; one too small for any chunk gets chunks of one token, and
-/// is refused by [`longhand_memory::Reader::new`].
-pub fn default_sizes(window: usize, templates: &Templates) -> (ReaderLimits, ChunkOptions) {
+/// Budgets for a window of `window` tokens: an eighth of it each for question, memory and answer, as
+/// MemAgent shares a window of 8192 (arXiv:2507.02259), but at most 1024, and 512 for the answer.
+pub fn default_limits(window: usize) -> ReaderLimits {
     let eighth = (window / 8).max(1);
-    let limits = ReaderLimits {
+    ReaderLimits {
         max_question_tokens: eighth.min(MOST_TOKENS),
         max_memory_tokens: eighth.min(MOST_TOKENS),
         max_answer_tokens: eighth.min(MOST_ANSWER_TOKENS),
         window: Some(window),
-    };
-    let chunks = ChunkOptions {
-        chunk_size: largest_chunk(window, templates, &limits).clamp(1, MOST_CHUNK_TOKENS),
-        overlap: 0,
-        max_chunks: None,
-    };
-    (limits, chunks)
+    }
 }
 
-/// Tokens that these budgets leave for a chunk; 0 if they fill the window.
-pub fn largest_chunk(window: usize, templates: &Templates, limits: &ReaderLimits) -> usize {
+/// Chunks of what these prompts and budgets leave of a turn, at most 4096 tokens.
+///
+/// Then no turn that reads exceeds the window. Budgets that leave nothing get chunks of one token, which
+/// [`longhand_memory::Reader::new`] refuses.
+pub fn default_chunks(window: usize, templates: &Templates, limits: &ReaderLimits) -> ChunkOptions {
     let (question, memory) = (limits.max_question_tokens, limits.max_memory_tokens);
     // The first turn shows what stands for an empty memory.
     let shown = memory.max(templates.empty_memory.len());
     let others = templates.read.filled_length(question, 0, shown);
-    window.saturating_sub(others.saturating_add(memory))
+    let left = window.saturating_sub(others.saturating_add(memory));
+    ChunkOptions {
+        chunk_size: left.clamp(1, MOST_CHUNK_TOKENS),
+        overlap: 0,
+        max_chunks: None,
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +46,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn default_sizes(window: usize, templates: &Templates) -> (ReaderLimits, ChunkOptions) {
+        let limits = default_limits(window);
+        (limits, default_chunks(window, templates, &limits))
+    }
 
     fn templates() -> Templates {
         let words = |text: &str| text.split_whitespace().map(|_| 1).collect();

@@ -32,6 +32,19 @@ pub enum Format {
     Int8,
 }
 
+impl Format {
+    /// The format in which this machine wants the left-hand side of a product with such a matrix.
+    pub fn operand_format(self, cpu: &Cpu) -> OperandFormat {
+        match self {
+            Format::F32 => OperandFormat::F32,
+            // Rounded on every machine, so that products differ only by the order of their sums.
+            Format::Bf16 => OperandFormat::Bf16,
+            Format::Int8 if cpu.isa() < Isa::Avx512Bf16 => OperandFormat::F32,
+            Format::Int8 => OperandFormat::Bf16,
+        }
+    }
+}
+
 /// A part of the matrix to be packed, placed with its corner at (`k0`, `n0`).
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
@@ -161,13 +174,7 @@ impl Packed {
 
     /// The format in which this machine wants the left-hand side of a product with this matrix.
     pub fn operand_format(&self, cpu: &Cpu) -> OperandFormat {
-        match self.format {
-            Format::F32 => OperandFormat::F32,
-            // Rounded on every machine, so that products differ only by the order of their sums.
-            Format::Bf16 => OperandFormat::Bf16,
-            Format::Int8 if cpu.isa() < Isa::Avx512Bf16 => OperandFormat::F32,
-            Format::Int8 => OperandFormat::Bf16,
-        }
+        self.format.operand_format(cpu)
     }
 
     /// The matrix `[k, n]`, row-major, as products see it.

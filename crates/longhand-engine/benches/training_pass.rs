@@ -30,7 +30,7 @@ fn training_pass(c: &mut Criterion) {
         let mut buffers = PassBuffers::default();
         group.bench_function(format!("{keep:?}").to_lowercase(), |b| {
             b.iter(|| {
-                let pass = model.forward(&contexts, 1.0, keep, std::mem::take(&mut buffers));
+                let pass = model.forward(&contexts, 1.0, keep, std::mem::take(&mut buffers), None);
                 buffers = pass.backward(&model, &weights, &grad, &mut gradients);
             });
         });

@@ -100,7 +100,8 @@ impl Target {
         }
     }
 
-    fn place(self, at: &LayerPlaces) -> usize {
+    /// Of its projection among the model's parameters.
+    pub(crate) fn place(self, at: &LayerPlaces) -> usize {
         match self {
             Target::Q => at.qkv[0],
             Target::K => at.qkv[1],

@@ -2,13 +2,15 @@
 
 use longhand_kernels::{
     AttentionGradient, Block, Cpu, Format, KvPages, Operand, Packed, Store, attention_backward,
-    bias_gradient, gated, gated_backward, head_norm_backward, matmul, rms_norm_backward,
-    rms_norm_f32, rotate, scatter_add,
+    bias_gradient, gated, gated_backward, head_norm_backward, matmul, rms_norm, rms_norm_backward,
+    rotate, scatter_add,
 };
 
 use crate::{
-    head::{self, product_format, weight_gradient},
-    packed_model::{Model, Widths},
+    adapter_backward::{AdapterProducts, ProductPass},
+    head::{self, product_format},
+    packed_adapter::Inner,
+    packed_model::{Base, Layer, Model, Product, Projection, Widths, n_columns},
     parameters::LayerPlaces,
     pass::{Keep, Pass},
     rows::Part,
@@ -16,19 +18,49 @@ use crate::{
     weights::Weights,
 };
 
+/// What a way back adds to.
+pub(crate) enum Gradients<'a> {
+    /// The gradient of every parameter of the model.
+    OfModel(&'a mut Weights),
+    /// The gradient of the adapter's; and where kernels put what nobody asks for.
+    OfAdapter(&'a mut Weights, Vec<f32>),
+}
+
+impl Gradients<'_> {
+    /// The gradient of the model's parameters, when it is asked for.
+    pub(crate) fn of_model(&mut self) -> Option<&mut Weights> {
+        match self {
+            Self::OfModel(gradients) => Some(gradients),
+            Self::OfAdapter(..) => None,
+        }
+    }
+
+    /// The list of one of the model's parameters, of `n` numbers, or a place for as many that nobody reads.
+    pub(crate) fn list(&mut self, place: usize, n: usize) -> &mut [f32] {
+        match self {
+            Self::OfModel(gradients) => &mut gradients.values[place],
+            Self::OfAdapter(_, unread) => {
+                unread.resize(n, 0.0);
+                unread
+            }
+        }
+    }
+}
+
 /// Adds the gradient of `Σ grad · logprob` to `gradients`.
 pub(crate) fn backward(
     pass: &mut Pass,
     model: &Model,
     weights: &Weights,
     grad: &[f32],
-    gradients: &mut Weights,
+    gradients: &mut Gradients<'_>,
 ) {
     let part = pass.rows.part(0..pass.rows.n_rows());
-    let hidden = model.config.hidden_size;
+    let base = &*model.base;
+    let hidden = base.config.hidden_size;
     let mut dx = vec![0.0; part.n_rows() * hidden];
     head::backward(
-        model,
+        base,
         weights,
         &pass.buffers.x,
         &pass.targets,
@@ -41,38 +73,64 @@ pub(crate) fn backward(
     let Some(cache) = &mut pass.buffers.cache else {
         return;
     };
-    let mut products = Products::new(product_format(model.format));
+    let mut way_buffers = Buffers::new(product_format(base.format));
     let mut scratch = Scratch::default();
     let mut again = LayerBuffers::kept();
-    for (layer_idx, layer) in model.layers.iter().enumerate().rev() {
+    for (layer_idx, layer) in model.layers(pass.dropout).enumerate().rev() {
         let pages = &mut cache.layers[layer_idx];
         let kept = &mut pass.buffers.layers[layer_idx];
         let buffers = match pass.keep {
             Keep::Activations => kept,
             Keep::Checkpoints => {
                 let mut x = std::mem::take(&mut kept.x_in);
-                layer_forward(model, layer, pages, &part, &mut x, &mut again, &mut scratch);
+                layer_forward(base, layer, pages, &part, &mut x, &mut again, &mut scratch);
                 kept.x_in = x;
                 &mut again
             }
         };
         let way_back = LayerBackward {
-            model,
+            base,
+            layer,
             weights,
-            at: &model.places.layers[layer_idx],
-            widths: model.widths(),
+            at: &base.places.layers[layer_idx],
+            widths: base.widths(),
             part: &part,
         };
-        way_back.feed_forward(buffers, &mut dx, gradients, &mut products);
-        way_back.attention(buffers, pages, &mut dx, gradients, &mut products);
+        way_back.feed_forward(buffers, &mut dx, gradients, &mut way_buffers);
+        way_back.attention(buffers, pages, &mut dx, gradients, &mut way_buffers);
     }
-    scatter_add(
-        &model.cpu,
-        &mut gradients.values[model.places.embed],
-        hidden,
-        part.ids,
-        &dx,
-    );
+    if let Some(gradients) = gradients.of_model() {
+        let dembed = &mut gradients.values[base.places.embed];
+        scatter_add(&base.cpu, dembed, hidden, part.ids, &dx);
+    }
+}
+
+/// Memory of the way back.
+struct Buffers {
+    products: Products,
+    /// What went into a product.
+    input: Operand,
+    inner: Vec<f32>,
+    hidden: Vec<f32>,
+    qkv: Vec<f32>,
+}
+
+impl Buffers {
+    fn new(format: Format) -> Self {
+        Self {
+            products: Products {
+                format,
+                left: Operand::new(),
+                right: None,
+                turned: None,
+                adapter: AdapterProducts::new(format),
+            },
+            input: Operand::new(),
+            inner: Vec::new(),
+            hidden: Vec::new(),
+            qkv: Vec::new(),
+        }
+    }
 }
 
 /// Products of the way back, with their buffers.
@@ -82,68 +140,13 @@ struct Products {
     right: Option<Packed>,
     /// Weights turned round, one matrix at a time.
     turned: Option<Packed>,
-    normed: Vec<f32>,
-    inner: Vec<f32>,
-    hidden: Vec<f32>,
-    qkv: Vec<f32>,
-}
-
-impl Products {
-    fn new(format: Format) -> Self {
-        Self {
-            format,
-            left: Operand::new(),
-            right: None,
-            turned: None,
-            normed: Vec::new(),
-            inner: Vec::new(),
-            hidden: Vec::new(),
-            qkv: Vec::new(),
-        }
-    }
-
-    /// `out = dy wᵀ` for weights `[n, k_i]` side by side and `dy` `[rows, Σ k_i]`.
-    fn into_inputs(
-        cpu: &Cpu,
-        format: Format,
-        (left, turned): (&mut Operand, &mut Option<Packed>),
-        (dy, rows): (&[f32], usize),
-        matrices: &[(&[f32], usize)],
-        n: usize,
-        out: &mut [f32],
-    ) {
-        let mut k = 0;
-        let blocks: Vec<Block<'_>> = matrices
-            .iter()
-            .map(|(values, n_out)| {
-                let block = Block {
-                    values,
-                    stride: *n_out,
-                    k0: k,
-                    n0: 0,
-                    k: *n_out,
-                    n,
-                    transposed: true,
-                };
-                k += n_out;
-                block
-            })
-            .collect();
-        let turned = match turned {
-            Some(turned) => {
-                turned.repack(cpu, k, n, &blocks);
-                turned
-            }
-            None => turned.insert(Packed::new(cpu, format, k, n, &blocks)),
-        };
-        left.fill_rows(cpu, turned.operand_format(cpu), dy, rows, k, k);
-        matmul(cpu, left, turned, out, n, Store::Set);
-    }
+    adapter: AdapterProducts,
 }
 
 /// One layer on the way back.
 struct LayerBackward<'a> {
-    model: &'a Model,
+    base: &'a Base,
+    layer: Layer<'a>,
     weights: &'a Weights,
     at: &'a LayerPlaces,
     widths: Widths,
@@ -154,231 +157,202 @@ impl LayerBackward<'_> {
     /// The second half: `x + down(silu(gate(h)) · up(h))`, `h = norm(x)`.
     fn feed_forward(
         &self,
-        buffers: &mut LayerBuffers,
+        kept: &mut LayerBuffers,
         dx: &mut [f32],
-        gradients: &mut Weights,
-        products: &mut Products,
+        gradients: &mut Gradients<'_>,
+        buffers: &mut Buffers,
     ) {
-        let Self {
-            model,
-            weights,
-            at,
-            widths: Widths { hidden, inner, .. },
-            part,
-        } = *self;
-        let (cpu, rows) = (&model.cpu, part.n_rows());
-        let Products {
-            format,
-            left,
-            right,
-            turned,
-            normed,
+        let (cpu, hidden) = (&self.base.cpu, self.widths.hidden);
+        let Buffers {
+            products,
+            input,
             inner: dact,
             hidden: dnormed,
             ..
-        } = products;
-        let eps = model.config.norm_eps as f32;
+        } = buffers;
+        let format = products.format.operand_format(cpu);
+        let norm = &self.weights.values[self.at.post_norm];
+        let eps = self.base.config.norm_eps as f32;
 
-        // dW_down = actᵀ dx. The activation is cheap to compute again.
-        let block = whole(dx, rows, hidden);
-        let right_of_dx = packed(cpu, *format, rows, hidden, &block, right);
-        let mut act = Operand::new();
-        gated(
-            cpu,
-            &buffers.gate_up,
-            inner,
-            &mut act,
-            right_of_dx.operand_format(cpu),
-        );
-        left.fill_columns_of(cpu, &act);
-        matmul(
-            cpu,
-            left,
-            right_of_dx,
-            &mut gradients.values[at.down],
-            hidden,
-            Store::Add,
-        );
-
-        dact.resize(rows * inner, 0.0);
-        let down = [(weights.values[at.down].as_slice(), hidden)];
-        Products::into_inputs(cpu, *format, (left, turned), (dx, rows), &down, inner, dact);
-        gated_backward(cpu, &mut buffers.gate_up, inner, dact);
-        let dgate_up = &buffers.gate_up;
-
-        normed.resize(rows * hidden, 0.0);
-        rms_norm_f32(
-            cpu,
-            &buffers.x_mid,
-            &weights.values[at.post_norm],
-            eps,
-            normed,
-        );
-        for (i, place) in at.gate_up.into_iter().enumerate() {
-            weight_gradient(
-                cpu,
-                *format,
-                (normed, hidden, hidden),
-                (&dgate_up[i * inner..], inner, 2 * inner),
-                rows,
-                &mut gradients.values[place],
-                inner,
-                (left, right),
-            );
-        }
-        dnormed.resize(rows * hidden, 0.0);
-        let gate_up = at
-            .gate_up
-            .map(|place| (weights.values[place].as_slice(), inner));
-        let buffers_of_product = (left, turned);
-        Products::into_inputs(
-            cpu,
-            *format,
-            buffers_of_product,
-            (dgate_up, rows),
-            &gate_up,
-            hidden,
-            dnormed,
-        );
-        rms_norm_backward(
-            cpu,
-            &buffers.x_mid,
-            &weights.values[at.post_norm],
-            eps,
-            dnormed,
+        // The activation is cheap to compute again.
+        gated(cpu, &kept.gate_up, self.widths.inner, input, format);
+        self.product(
+            Product::Down,
+            input,
+            &kept.inner,
             dx,
-            &mut gradients.values[at.post_norm],
+            gradients,
+            products,
+            dact,
         );
+        gated_backward(cpu, &mut kept.gate_up, self.widths.inner, dact);
+
+        rms_norm(cpu, &kept.x_mid, norm, eps, input, format);
+        let dgate_up = &kept.gate_up;
+        self.product(
+            Product::GateUp,
+            input,
+            &kept.inner,
+            dgate_up,
+            gradients,
+            products,
+            dnormed,
+        );
+        let dnorm = gradients.list(self.at.post_norm, hidden);
+        rms_norm_backward(cpu, &kept.x_mid, norm, eps, dnormed, dx, dnorm);
     }
 
     /// The first half: `x + o(attention(q(h), k(h), v(h)))`, `h = norm(x)`.
     fn attention(
         &self,
-        buffers: &mut LayerBuffers,
+        kept: &mut LayerBuffers,
         pages: &KvPages,
         dx: &mut [f32],
-        gradients: &mut Weights,
-        products: &mut Products,
+        gradients: &mut Gradients<'_>,
+        buffers: &mut Buffers,
     ) {
-        let Self {
-            model,
-            weights,
-            at,
-            widths,
-            part,
-        } = *self;
-        let Widths { hidden, q, .. } = widths;
-        let (cpu, rows, stride) = (&model.cpu, part.n_rows(), widths.qkv());
-        let Products {
-            format,
-            left,
-            right,
-            turned,
-            normed,
+        let Widths { hidden, q, kv, .. } = self.widths;
+        let (cpu, part, stride) = (&self.base.cpu, self.part, self.widths.qkv());
+        let rows = part.n_rows();
+        let Buffers {
+            products,
+            input,
             inner: dattended,
             hidden: dnormed,
             qkv: dqkv,
-            ..
-        } = products;
-        let eps = model.config.norm_eps as f32;
+        } = buffers;
+        let format = products.format.operand_format(cpu);
+        let norm = &self.weights.values[self.at.input_norm];
+        let eps = self.base.config.norm_eps as f32;
 
-        // dW_o = attendedᵀ dx
-        let block = whole(dx, rows, hidden);
-        let right_of_dx = packed(cpu, *format, rows, hidden, &block, right);
-        left.fill_columns_of(cpu, &buffers.attended);
-        matmul(
-            cpu,
-            left,
-            right_of_dx,
-            &mut gradients.values[at.o],
-            hidden,
-            Store::Add,
+        let attended = &kept.attended;
+        self.product(
+            Product::O,
+            attended,
+            &kept.inner,
+            dx,
+            gradients,
+            products,
+            dattended,
         );
-        dattended.resize(rows * q, 0.0);
-        let o = [(weights.values[at.o].as_slice(), hidden)];
-        Products::into_inputs(cpu, *format, (left, turned), (dx, rows), &o, q, dattended);
-
         dqkv.resize(rows * stride, 0.0);
         attention_backward(
             cpu,
-            model.head_shape(),
+            self.base.head_shape(),
             pages,
             &part.runs,
             &AttentionGradient {
-                q: &buffers.qkv,
+                q: &kept.qkv,
                 stride,
                 offset: 0,
                 k_offset: q,
-                v_offset: q + widths.kv,
-                out: &buffers.attended,
-                stats: &buffers.stats,
+                v_offset: q + kv,
+                out: attended,
+                stats: &kept.stats,
                 dout: dattended,
                 slots: &part.slots[..rows],
                 copied_pages: part.copied_pages,
             },
             dqkv,
         );
-        self.heads_backward(buffers, dqkv, gradients);
+        self.heads_backward(kept, dqkv, gradients);
 
-        normed.resize(rows * hidden, 0.0);
-        rms_norm_f32(
-            cpu,
-            &buffers.x_in,
-            &weights.values[at.input_norm],
-            eps,
-            normed,
+        rms_norm(cpu, &kept.x_in, norm, eps, input, format);
+        self.product(
+            Product::Qkv,
+            input,
+            &kept.inner,
+            dqkv,
+            gradients,
+            products,
+            dnormed,
         );
-        for ((offset, n), place) in widths.qkv_columns().into_iter().zip(at.qkv) {
-            weight_gradient(
-                cpu,
-                *format,
-                (normed, hidden, hidden),
-                (&dqkv[offset..], n, stride),
-                rows,
-                &mut gradients.values[place],
-                n,
-                (left, right),
-            );
+        let dnorm = gradients.list(self.at.input_norm, hidden);
+        rms_norm_backward(cpu, &kept.x_in, norm, eps, dnormed, dx, dnorm);
+    }
+
+    /// Through one product `y = x W`, and the adapter's part of it: from `dy` `[n_rows, n]` to the gradients
+    /// of what is trained and to `dx` `[n_rows, k]` (set). `inner` is what the adapter left on its way.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is differentiated, at what, and where it goes"
+    )]
+    fn product(
+        &self,
+        product: Product,
+        x: &Operand,
+        inner: &Inner,
+        dy: &[f32],
+        gradients: &mut Gradients<'_>,
+        products: &mut Products,
+        dx: &mut Vec<f32>,
+    ) {
+        let Products {
+            format,
+            left,
+            right,
+            turned,
+            adapter: of_adapter,
+        } = products;
+        let (cpu, rows) = (&self.base.cpu, self.part.n_rows());
+        let (k, projections) = product.projections(self.widths);
+        let n = n_columns(&projections);
+
+        if let Gradients::OfModel(gradients) = gradients {
+            left.fill_columns_of(cpu, x);
+            for of in &projections {
+                let dy = columns(dy, n, of.first_column, rows, of.n_columns);
+                let dy = packed(cpu, *format, rows, of.n_columns, &[dy], right);
+                let dw = &mut gradients.values[of.target.place(self.at)];
+                matmul(cpu, left, dy, dw, of.n_columns, Store::Add);
+            }
         }
-        dnormed.resize(rows * hidden, 0.0);
-        let columns = widths.qkv_columns();
-        let qkv = [0, 1, 2].map(|i| (weights.values[at.qkv[i]].as_slice(), columns[i].1));
-        Products::into_inputs(
-            cpu,
-            *format,
-            (left, turned),
-            (dqkv, rows),
-            &qkv,
-            hidden,
-            dnormed,
-        );
-        rms_norm_backward(
-            cpu,
-            &buffers.x_in,
-            &weights.values[at.input_norm],
-            eps,
-            dnormed,
-            dx,
-            &mut gradients.values[at.input_norm],
-        );
+
+        // dx = dy wᵀ
+        let block = |of: &Projection| Block {
+            values: &self.weights.values[of.target.place(self.at)],
+            stride: of.n_columns,
+            k0: of.first_column,
+            n0: 0,
+            k: of.n_columns,
+            n: k,
+            transposed: true,
+        };
+        let blocks: Vec<Block<'_>> = projections.iter().map(block).collect();
+        let turned = packed(cpu, *format, n, k, &blocks, turned);
+        left.fill_rows(cpu, turned.operand_format(cpu), dy, rows, n, n);
+        dx.resize(rows * k, 0.0);
+        matmul(cpu, left, turned, dx, k, Store::Set);
+
+        if let (Gradients::OfAdapter(gradients, _), Some(adapter)) = (gradients, self.layer.adapter)
+        {
+            let pass = ProductPass {
+                x,
+                inner: &inner[product as usize],
+                dy,
+                dy_rows: left,
+            };
+            of_adapter.backward(cpu, adapter, product, &pass, &mut gradients.values, dx);
+        }
     }
 
     /// Through rotation, head norms and biases, in place.
-    fn heads_backward(&self, buffers: &LayerBuffers, dqkv: &mut [f32], gradients: &mut Weights) {
+    fn heads_backward(&self, kept: &LayerBuffers, dqkv: &mut [f32], gradients: &mut Gradients<'_>) {
         let Self {
-            model,
+            base,
             weights,
             at,
             widths,
             part,
+            ..
         } = *self;
-        let (cpu, config, rows, stride) = (&model.cpu, &model.config, part.n_rows(), widths.qkv());
+        let (cpu, config, rows, stride) = (&base.cpu, &base.config, part.n_rows(), widths.qkv());
         let head_dim = config.head_dim;
         let heads = [(0, config.n_heads), (widths.q, config.n_kv_heads)];
         for (offset, n) in heads {
             rotate(
                 cpu,
-                &model.rotary(),
+                &base.rotary(),
                 dqkv,
                 rows,
                 stride,
@@ -393,7 +367,7 @@ impl LayerBackward<'_> {
             for (place, (offset, n)) in norms.into_iter().zip(heads) {
                 head_norm_backward(
                     cpu,
-                    &buffers.raw,
+                    &kept.raw,
                     dqkv,
                     rows,
                     stride,
@@ -402,11 +376,11 @@ impl LayerBackward<'_> {
                     head_dim,
                     &weights.values[place],
                     config.norm_eps as f32,
-                    &mut gradients.values[place],
+                    gradients.list(place, head_dim),
                 );
             }
         }
-        if let Some(biases) = at.biases {
+        if let (Some(biases), Some(gradients)) = (at.biases, gradients.of_model()) {
             for (place, (offset, _)) in biases.into_iter().zip(widths.qkv_columns()) {
                 let bias = &mut gradients.values[place];
                 bias_gradient(cpu, dqkv, rows, stride, offset, bias);
@@ -415,27 +389,34 @@ impl LayerBackward<'_> {
     }
 }
 
-fn whole(values: &[f32], k: usize, n: usize) -> Block<'_> {
+/// Columns `[rows, n]` of rows that are `stride` numbers apart, from the first on.
+pub(crate) fn columns(
+    values: &[f32],
+    stride: usize,
+    first: usize,
+    rows: usize,
+    n: usize,
+) -> Block<'_> {
     Block {
-        values,
-        stride: n,
+        values: &values[first..],
+        stride,
         k0: 0,
         n0: 0,
-        k,
+        k: rows,
         n,
         transposed: false,
     }
 }
 
-fn packed<'a>(
+/// Packs a matrix `[k, n]` into the buffer.
+pub(crate) fn packed<'a>(
     cpu: &Cpu,
     format: Format,
     k: usize,
     n: usize,
-    block: &Block<'_>,
+    blocks: &[Block<'_>],
     buffer: &'a mut Option<Packed>,
 ) -> &'a Packed {
-    let blocks = std::slice::from_ref(block);
     match buffer {
         Some(packed) => {
             packed.repack(cpu, k, n, blocks);

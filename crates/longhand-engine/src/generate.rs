@@ -240,7 +240,7 @@ impl<'a> Server<'a> {
             model,
             sampling,
             temperature,
-            cache: Cache::new(model.head_shape(), model.layers.len()),
+            cache: Cache::new(model.base.head_shape(), model.base.layers.len()),
             n_handed_in: 0,
             waiting: VecDeque::new(),
             open: Vec::new(),
@@ -251,7 +251,7 @@ impl<'a> Server<'a> {
 
     fn hand_in(&mut self, requests: Vec<Request>) -> Result<(), GenerateError> {
         for request in requests {
-            check_request(&self.model.config, self.n_handed_in, &request)?;
+            check_request(self.model.config(), self.n_handed_in, &request)?;
             self.waiting.push_back((self.n_handed_in, request));
             self.n_handed_in += 1;
         }
@@ -391,8 +391,8 @@ impl<'a> Server<'a> {
 
     /// Runs all rows and leaves the hidden states of `last_rows` in the buffers, in their order.
     fn run(&mut self, rows: &Rows, last_rows: &[usize]) {
-        let model = self.model;
-        let hidden = model.config.hidden_size;
+        let (model, base) = (self.model, &*self.model.base);
+        let hidden = base.config.hidden_size;
         let Buffers {
             x,
             layer: of_layer,
@@ -402,9 +402,9 @@ impl<'a> Server<'a> {
         } = &mut self.buffers;
         of_last.resize(last_rows.len() * hidden, 0.0);
         for (start, part) in rows.parts(ROWS_AT_ONCE) {
-            embed(model, &part, x);
-            for (layer, pages) in model.layers.iter().zip(&mut self.cache.layers) {
-                layer_forward(model, layer, pages, &part, x, of_layer, scratch);
+            embed(base, &part, x);
+            for (layer, pages) in model.layers(None).zip(&mut self.cache.layers) {
+                layer_forward(base, layer, pages, &part, x, of_layer, scratch);
             }
             let here = start..start + part.n_rows();
             for (place, row) in last_rows.iter().enumerate() {
@@ -418,12 +418,12 @@ impl<'a> Server<'a> {
 
     /// The next token of every open sequence; those that end leave.
     fn sample(&mut self) -> Result<Vec<(usize, Completion)>, GenerateError> {
-        let model = self.model;
-        let (buffers, n_ids) = (&mut self.buffers, model.n_ids);
+        let base = &*self.model.base;
+        let (buffers, n_ids) = (&mut self.buffers, base.n_ids);
         let all: Vec<u32> = (0..self.open.len() as u32).collect();
         buffers
             .head
-            .logits_of(model, &buffers.hidden, &all, self.temperature);
+            .logits_of(base, &buffers.hidden, &all, self.temperature);
         let (sampling, temperature) = (&self.sampling, self.temperature);
         let cuts = 0 < sampling.top_k && sampling.top_k < n_ids || sampling.top_p < 1.0;
         for (i, sequence) in self.open.iter_mut().enumerate() {
@@ -437,14 +437,14 @@ impl<'a> Server<'a> {
                 });
             }
             let id = if sampling.temperature == 0.0 {
-                argmax(&model.cpu, logits)
+                argmax(&base.cpu, logits)
             } else {
                 // One draw a token, whatever the settings, so that streams stay aligned.
                 let u: f64 = sequence.rng.random();
                 if cuts {
                     draw_from_top(logits, sampling, u)
                 } else {
-                    draw(&model.cpu, logits, 1.0 / temperature, stats, u)
+                    draw(&base.cpu, logits, 1.0 / temperature, stats, u)
                 }
             };
             completion.ids.push(id as u32);
@@ -456,7 +456,7 @@ impl<'a> Server<'a> {
     }
 
     fn take_ended(&mut self) -> Vec<(usize, Completion)> {
-        let end_ids = &self.model.config.end_ids;
+        let end_ids = &self.model.config().end_ids;
         let mut ended = Vec::new();
         for mut sequence in std::mem::take(&mut self.open) {
             let completion = &mut sequence.completion;

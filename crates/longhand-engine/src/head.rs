@@ -6,7 +6,8 @@ use longhand_kernels::{
 };
 
 use crate::{
-    packed_model::{Model, head_block},
+    backward::Gradients,
+    packed_model::{Base, head_block},
     weights::Weights,
 };
 
@@ -81,30 +82,30 @@ pub(crate) struct HeadBuffers {
 
 impl HeadBuffers {
     /// Logits and their statistics of some rows of hidden states `x` `[n, hidden]`, into the buffers.
-    pub(crate) fn logits_of(&mut self, model: &Model, x: &[f32], rows: &[u32], temperature: f32) {
-        let hidden = model.config.hidden_size;
+    pub(crate) fn logits_of(&mut self, base: &Base, x: &[f32], rows: &[u32], temperature: f32) {
+        let hidden = base.config.hidden_size;
         self.gathered.clear();
         for row in rows {
             self.gathered
                 .extend_from_slice(&x[*row as usize * hidden..][..hidden]);
         }
-        let (cpu, eps) = (&model.cpu, model.config.norm_eps as f32);
-        let format = model.head.operand_format(cpu);
+        let (cpu, eps) = (&base.cpu, base.config.norm_eps as f32);
+        let format = base.head.operand_format(cpu);
         rms_norm(
             cpu,
             &self.gathered,
-            &model.norm,
+            &base.norm,
             eps,
             &mut self.normed,
             format,
         );
-        self.logits.resize(rows.len() * model.n_ids, 0.0);
+        self.logits.resize(rows.len() * base.n_ids, 0.0);
         matmul(
             cpu,
             &self.normed,
-            &model.head,
+            &base.head,
             &mut self.logits,
-            model.n_ids,
+            base.n_ids,
             Store::Set,
         );
         self.stats.resize(rows.len(), LogitStats::default());
@@ -112,21 +113,21 @@ impl HeadBuffers {
             cpu,
             &self.logits,
             rows.len(),
-            model.n_ids,
-            model.n_ids,
+            base.n_ids,
+            base.n_ids,
             1.0 / temperature,
             &mut self.stats,
         );
     }
 }
 
-fn rows_at_once(model: &Model) -> usize {
-    (LOGIT_BYTES / size_of::<f32>() / model.n_ids.max(1)).clamp(1, 4096)
+fn rows_at_once(base: &Base) -> usize {
+    (LOGIT_BYTES / size_of::<f32>() / base.n_ids.max(1)).clamp(1, 4096)
 }
 
 /// Scores targets whose rows are in `x` `[n, hidden]`.
 pub(crate) fn score(
-    model: &Model,
+    base: &Base,
     x: &[f32],
     targets: &Targets,
     temperature: f32,
@@ -138,12 +139,12 @@ pub(crate) fn score(
         entropies: vec![0.0; n],
         self_certainties: vec![0.0; n],
     };
-    let ln_n_ids = (model.n_ids as f32).ln();
-    let block = rows_at_once(model);
+    let ln_n_ids = (base.n_ids as f32).ln();
+    let block = rows_at_once(base);
     for (block_idx, rows) in targets.rows.chunks(block).enumerate() {
-        buffers.logits_of(model, x, rows, temperature);
+        buffers.logits_of(base, x, rows, temperature);
         for (i, stats) in buffers.stats.iter().enumerate() {
-            let logits = &buffers.logits[i * model.n_ids..][..model.n_ids];
+            let logits = &buffers.logits[i * base.n_ids..][..base.n_ids];
             for (id, place) in targets.of_row(block_idx * block + i) {
                 scores.logprobs[*place] = stats.logprob(logits[*id as usize], 1.0 / temperature);
                 scores.entropies[*place] = stats.entropy;
@@ -161,39 +162,33 @@ pub(crate) fn score(
     reason = "all of them are what a gradient is taken of or goes to"
 )]
 pub(crate) fn backward(
-    model: &Model,
+    base: &Base,
     weights: &Weights,
     x: &[f32],
     targets: &Targets,
     temperature: f32,
     grad: &[f32],
     buffers: &mut HeadBuffers,
-    gradients: &mut Weights,
+    gradients: &mut Gradients<'_>,
     dx: &mut [f32],
 ) {
-    let cpu = &model.cpu;
-    let (hidden, n_ids) = (model.config.hidden_size, model.n_ids);
-    let eps = model.config.norm_eps as f32;
-    let product = product_format(model.format);
+    let cpu = &base.cpu;
+    let (hidden, n_ids) = (base.config.hidden_size, base.n_ids);
+    let eps = base.config.norm_eps as f32;
+    let product = product_format(base.format);
     let turned = Packed::new(
         cpu,
         product,
         n_ids,
         hidden,
-        &[head_block(
-            weights,
-            &model.places,
-            &model.config,
-            n_ids,
-            true,
-        )],
+        &[head_block(weights, &base.places, &base.config, n_ids, true)],
     );
     let (mut normed, mut dnormed, mut dgathered) = (Vec::new(), Vec::new(), Vec::new());
     let (mut left, mut right) = (Operand::new(), None::<Packed>);
     dx.fill(0.0);
-    let block = rows_at_once(model);
+    let block = rows_at_once(base);
     for (block_idx, rows) in targets.rows.chunks(block).enumerate() {
-        buffers.logits_of(model, x, rows, temperature);
+        buffers.logits_of(base, x, rows, temperature);
         let pairs: Vec<Vec<(u32, f32)>> = (0..rows.len())
             .map(|i| {
                 let of_row = targets.of_row(block_idx * block + i).iter();
@@ -236,20 +231,23 @@ pub(crate) fn backward(
         rms_norm_backward(
             cpu,
             &buffers.gathered,
-            &model.norm,
+            &base.norm,
             eps,
             &dnormed,
             &mut dgathered,
-            &mut gradients.values[model.places.norm],
+            gradients.list(base.places.norm, hidden),
         );
         for (row, of_row) in rows.iter().zip(dgathered.chunks_exact(hidden)) {
             dx[*row as usize * hidden..][..hidden].copy_from_slice(of_row);
         }
 
         // Into the head.
+        let Some(gradients) = gradients.of_model() else {
+            continue;
+        };
         normed.resize(rows.len() * hidden, 0.0);
-        rms_norm_f32(cpu, &buffers.gathered, &model.norm, eps, &mut normed);
-        match model.places.head {
+        rms_norm_f32(cpu, &buffers.gathered, &base.norm, eps, &mut normed);
+        match base.places.head {
             Some(place) => weight_gradient(
                 cpu,
                 product,
@@ -257,7 +255,7 @@ pub(crate) fn backward(
                 (dlogits, n_ids, n_ids),
                 rows.len(),
                 &mut gradients.values[place],
-                model.config.vocab_size,
+                base.config.vocab_size,
                 (&mut left, &mut right),
             ),
             None => weight_gradient(
@@ -266,7 +264,7 @@ pub(crate) fn backward(
                 (dlogits, n_ids, n_ids),
                 (&normed, hidden, hidden),
                 rows.len(),
-                &mut gradients.values[model.places.embed],
+                &mut gradients.values[base.places.embed],
                 hidden,
                 (&mut left, &mut right),
             ),

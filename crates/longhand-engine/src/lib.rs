@@ -12,6 +12,7 @@
 //! Knows nothing of tensors, tokenizers, rewards or losses: token ids and derivatives come in.
 
 mod adapter;
+mod adapter_backward;
 mod backward;
 mod cache;
 mod files;
@@ -21,6 +22,7 @@ mod generate;
 mod head;
 mod logits;
 mod model_config;
+mod packed_adapter;
 mod packed_model;
 mod parameters;
 mod pass;
@@ -41,6 +43,7 @@ pub use generate::{GenerateError, Generator, check_request};
 pub use head::TokenScores;
 pub use longhand_kernels::{AdamW as AdamWStep, Cpu, CpuError, Format, Isa};
 pub use model_config::{Family, ModelConfig, ModelConfigError};
+pub use packed_adapter::DropoutKey;
 pub use packed_model::{Model, Precision};
 pub use parameters::{Parameter, parameters};
 pub use pass::{Keep, Pass, PassBuffers};

@@ -26,18 +26,19 @@ impl Model {
             prompt: ids,
             completion: &[],
         };
-        let mut cache = Cache::new(self.head_shape(), self.layers.len());
+        let base = &*self.base;
+        let mut cache = Cache::new(base.head_shape(), base.layers.len());
         let mut rows = Rows::default();
         rows.push_tree(&PrefixTree::new(&[context]), &mut cache);
         let (mut x, mut buffers, mut scratch) =
             (Vec::new(), LayerBuffers::default(), Scratch::default());
         let mut head = HeadBuffers::default();
-        let mut logits = Vec::with_capacity(ids.len() * self.n_ids);
+        let mut logits = Vec::with_capacity(ids.len() * base.n_ids);
         for (_, part) in rows.parts(ROWS_AT_ONCE) {
-            embed(self, &part, &mut x);
-            for (layer, pages) in self.layers.iter().zip(&mut cache.layers) {
+            embed(base, &part, &mut x);
+            for (layer, pages) in self.layers(None).zip(&mut cache.layers) {
                 layer_forward(
-                    self,
+                    base,
                     layer,
                     pages,
                     &part,
@@ -48,7 +49,7 @@ impl Model {
             }
             let of_part: Vec<u32> = (0..part.n_rows() as u32).collect();
             for rows in of_part.chunks(LOGITS_AT_ONCE) {
-                head.logits_of(self, &x, rows, 1.0);
+                head.logits_of(base, &x, rows, 1.0);
                 logits.extend_from_slice(&head.logits);
             }
         }

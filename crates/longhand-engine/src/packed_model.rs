@@ -1,11 +1,13 @@
 //! A model's weights as the kernels want them: packed once, used by every pass until they change.
 
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use longhand_kernels::{Block, Cpu, Format, HeadShape, Packed, Rotary};
 
 use crate::{
     ModelConfig,
+    adapter::{Adapter, LoraConfig, Target},
+    packed_adapter::{DropoutKey, LayerAdapter, PackedAdapter},
     parameters::{LayerPlaces, Places},
     weights::Weights,
 };
@@ -39,8 +41,15 @@ impl Precision {
     }
 }
 
-/// One version of a policy's weights, packed.
+/// One version of a policy's weights, packed: those of the model, and of an adapter beside it, if any.
 pub struct Model {
+    /// Shared by models that differ in their adapter alone.
+    pub(crate) base: Arc<Base>,
+    pub(crate) adapter: Option<PackedAdapter>,
+}
+
+/// The packed weights of a model without any adapter.
+pub(crate) struct Base {
     pub(crate) cpu: Cpu,
     pub(crate) config: ModelConfig,
     pub(crate) places: Places,
@@ -55,6 +64,13 @@ pub struct Model {
     pub(crate) norm: Vec<f32>,
     /// `[hidden, n_ids]`
     pub(crate) head: Packed,
+}
+
+/// One layer as a pass runs it.
+#[derive(Clone, Copy)]
+pub(crate) struct Layer<'a> {
+    pub(crate) packed: &'a PackedLayer,
+    pub(crate) adapter: Option<LayerAdapter<'a>>,
 }
 
 pub(crate) struct PackedLayer {
@@ -99,12 +115,167 @@ impl Widths {
     }
 }
 
+/// The products of a layer, each with the projections that stand side by side in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Product {
+    Qkv,
+    O,
+    GateUp,
+    Down,
+}
+
+impl Product {
+    pub(crate) const ALL: [Product; 4] = [Product::Qkv, Product::O, Product::GateUp, Product::Down];
+
+    /// Its inner length, and the projections in it.
+    pub(crate) fn projections(self, widths: Widths) -> (usize, Vec<Projection>) {
+        let Widths {
+            hidden, inner, q, ..
+        } = widths;
+        let (k, targets, columns) = match self {
+            Product::Qkv => {
+                let targets = vec![Target::Q, Target::K, Target::V];
+                (hidden, targets, widths.qkv_columns().to_vec())
+            }
+            Product::O => (q, vec![Target::O], vec![(0, hidden)]),
+            Product::GateUp => {
+                let targets = vec![Target::Gate, Target::Up];
+                (hidden, targets, vec![(0, inner), (inner, inner)])
+            }
+            Product::Down => (inner, vec![Target::Down], vec![(0, hidden)]),
+        };
+        let projections = targets.into_iter().zip(columns);
+        let projections = projections.map(|(target, (first_column, n_columns))| Projection {
+            target,
+            first_column,
+            n_columns,
+        });
+        (k, projections.collect())
+    }
+}
+
+/// A projection's columns in its product.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Projection {
+    pub(crate) target: Target,
+    pub(crate) first_column: usize,
+    pub(crate) n_columns: usize,
+}
+
+/// The columns of all of them.
+pub(crate) fn n_columns(projections: &[Projection]) -> usize {
+    let n_columns = projections.iter().map(|projection| projection.n_columns);
+    n_columns.sum()
+}
+
 impl Model {
     /// Packs weights in this format; `n_ids` is the tokenizer's number of ids.
     ///
     /// # Panics
     /// When the weights are not those of the config, or the tokenizer has more ids than the model.
     pub fn new(
+        cpu: &Cpu,
+        config: &ModelConfig,
+        n_ids: usize,
+        weights: &Weights,
+        format: Format,
+    ) -> Self {
+        Self {
+            base: Arc::new(Base::new(cpu, config, n_ids, weights, format)),
+            adapter: None,
+        }
+    }
+
+    /// Takes another version of the weights into the same memory; the adapter stays. Models that share
+    /// the packed weights keep theirs, and this one's go into memory of its own.
+    ///
+    /// # Panics
+    /// When the weights are not those of the config.
+    pub fn repack(&mut self, weights: &Weights) {
+        match Arc::get_mut(&mut self.base) {
+            Some(base) => base.repack(weights),
+            None => {
+                let shared = &self.base;
+                let (cpu, config) = (&shared.cpu, &shared.config);
+                let own = Base::new(cpu, config, shared.n_ids, weights, shared.format);
+                self.base = Arc::new(own);
+            }
+        }
+    }
+
+    /// The same packed weights, in the same memory, with this adapter instead of any other.
+    ///
+    /// # Panics
+    /// When the adapter is not one of this model.
+    pub fn with_adapter(&self, adapter: &Adapter) -> Self {
+        Self {
+            base: Arc::clone(&self.base),
+            adapter: Some(PackedAdapter::new(&self.base, adapter)),
+        }
+    }
+
+    /// Takes another version of the adapter, or another adapter, or a first one; the same settings go into
+    /// the same memory.
+    ///
+    /// # Panics
+    /// When the adapter is not one of this model.
+    pub fn repack_adapter(&mut self, adapter: &Adapter) {
+        match &mut self.adapter {
+            Some(packed) if packed.config() == &adapter.config => {
+                packed.repack(&self.base, adapter);
+            }
+            _ => self.adapter = Some(PackedAdapter::new(&self.base, adapter)),
+        }
+    }
+
+    /// The same packed weights, in the same memory, without any adapter.
+    pub fn without_adapter(&self) -> Self {
+        Self {
+            base: Arc::clone(&self.base),
+            adapter: None,
+        }
+    }
+
+    /// What its adapter is; none without one.
+    pub fn adapter_config(&self) -> Option<&LoraConfig> {
+        self.adapter.as_ref().map(PackedAdapter::config)
+    }
+
+    /// What it is a version of.
+    pub fn config(&self) -> &ModelConfig {
+        &self.base.config
+    }
+
+    /// The format of its products.
+    pub fn format(&self) -> Format {
+        self.base.format
+    }
+
+    /// Bytes of the packed products, the adapter's among them: what a decoding step reads at least once.
+    pub fn n_packed_bytes(&self) -> usize {
+        let of_adapter = self.adapter.as_ref().map_or(0, PackedAdapter::n_bytes);
+        self.base.n_packed_bytes() + of_adapter
+    }
+
+    /// Its layers; the adapter drops what goes into it with a key, and nothing without one.
+    pub(crate) fn layers(
+        &self,
+        dropout: Option<DropoutKey>,
+    ) -> impl DoubleEndedIterator<Item = Layer<'_>> + ExactSizeIterator {
+        let packed = self.base.layers.iter().enumerate();
+        packed.map(move |(layer_idx, packed)| Layer {
+            packed,
+            adapter: self
+                .adapter
+                .as_ref()
+                .map(|all| all.layer(layer_idx, dropout)),
+        })
+    }
+}
+
+impl Base {
+    /// As [`Model::new`].
+    fn new(
         cpu: &Cpu,
         config: &ModelConfig,
         n_ids: usize,
@@ -151,10 +322,7 @@ impl Model {
     }
 
     /// Takes another version of the weights into the same memory.
-    ///
-    /// # Panics
-    /// When the weights are not those of the config.
-    pub fn repack(&mut self, weights: &Weights) {
+    fn repack(&mut self, weights: &Weights) {
         let widths = self.widths();
         let copy = |to: &mut Vec<f32>, place: usize| to.clone_from(&weights.values[place]);
         for (layer, at) in self.layers.iter_mut().zip(&self.places.layers) {
@@ -193,18 +361,7 @@ impl Model {
             .repack(&self.cpu, widths.hidden, self.n_ids, &[head]);
     }
 
-    /// What it is a version of.
-    pub fn config(&self) -> &ModelConfig {
-        &self.config
-    }
-
-    /// The format of its products.
-    pub fn format(&self) -> Format {
-        self.format
-    }
-
-    /// Bytes of the packed products: what a decoding step reads at least once.
-    pub fn n_packed_bytes(&self) -> usize {
+    fn n_packed_bytes(&self) -> usize {
         let of_layer = |layer: &PackedLayer| {
             [&layer.qkv, &layer.o, &layer.gate_up, &layer.down]
                 .map(Packed::n_bytes)
@@ -248,28 +405,20 @@ struct Source<'a> {
     blocks: Vec<Block<'a>>,
 }
 
-/// Queries, keys and values; the output; gate and up; down.
+/// The products of a layer, in their order.
 fn layer_sources<'a>(weights: &'a Weights, at: &LayerPlaces, widths: Widths) -> [Source<'a>; 4] {
-    let side_by_side = |places: &[usize], columns: &[(usize, usize)], k: usize| {
-        let blocks = places.iter().zip(columns);
-        let blocks: Vec<Block<'a>> = blocks
-            .map(|(place, (n0, n))| across(&weights.values[*place], *n0, k, *n))
-            .collect();
+    Product::ALL.map(|product| {
+        let (k, projections) = product.projections(widths);
+        let block = |of: &Projection| {
+            let values = &weights.values[of.target.place(at)];
+            across(values, of.first_column, k, of.n_columns)
+        };
         Source {
             k,
-            n: columns.iter().map(|(_, n)| n).sum(),
-            blocks,
+            n: n_columns(&projections),
+            blocks: projections.iter().map(block).collect(),
         }
-    };
-    let Widths {
-        hidden, inner, q, ..
-    } = widths;
-    [
-        side_by_side(&at.qkv, &widths.qkv_columns(), hidden),
-        side_by_side(&[at.o], &[(0, hidden)], q),
-        side_by_side(&at.gate_up, &[(0, inner), (inner, inner)], hidden),
-        side_by_side(&[at.down], &[(0, hidden)], inner),
-    ]
+    })
 }
 
 /// A matrix `[k, n]` whose columns begin at `n0`.
@@ -311,5 +460,47 @@ pub(crate) fn head_block<'a>(
         k,
         n,
         transposed: is_turned != transpose,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::{Initialisation, fixture};
+
+    #[test]
+    fn models_that_differ_in_their_adapter_share_their_packed_weights() {
+        let config = fixture::config();
+        let init = Initialisation {
+            embedding_std: 1.0,
+            q_norm_gain: 1.0,
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let weights = Weights::from_scratch(&config, init, &mut rng);
+        let mut plain = Model::new(&Cpu::detect(), &config, 23, &weights, Format::F32);
+        let lora = LoraConfig {
+            rank: 2,
+            alpha: 4.0,
+            dropout: 0.0,
+            targets: Target::ALL.to_vec(),
+        };
+        let adapter = Adapter::fresh(&config, lora, &mut rng);
+        let mut adapted = plain.with_adapter(&adapter);
+        adapted.repack_adapter(&adapter);
+        let without = adapted.without_adapter();
+        for other in [&adapted, &without] {
+            assert!(Arc::ptr_eq(&plain.base, &other.base));
+        }
+        assert!(plain.n_packed_bytes() < adapted.n_packed_bytes());
+        // Nobody else's memory is written to; what nobody shares is used again.
+        let shared = Arc::as_ptr(&plain.base);
+        plain.repack(&weights);
+        assert!(!std::ptr::eq(Arc::as_ptr(&plain.base), shared));
+        let own = Arc::as_ptr(&plain.base);
+        plain.repack(&weights);
+        assert!(std::ptr::eq(Arc::as_ptr(&plain.base), own));
     }
 }

@@ -3,9 +3,10 @@
 use longhand_rollout::{Context, PrefixTree};
 
 use crate::{
-    backward,
+    backward::{self, Gradients},
     cache::Cache,
     head::{self, HeadBuffers, Targets, TokenScores},
+    packed_adapter::DropoutKey,
     packed_model::Model,
     rows::{Placed, Rows},
     trunk::{LayerBuffers, Scratch, embed, layer_forward},
@@ -32,19 +33,19 @@ impl Model {
     /// # Panics
     /// When a prompt is empty, an id is not the model's, or the temperature is not positive.
     pub fn score(&self, contexts: &[Context<'_>], temperature: f64) -> TokenScores {
-        let temperature = checked(temperature);
-        let mut cache = Cache::new(self.head_shape(), self.layers.len());
+        let (temperature, base) = (checked(temperature), &*self.base);
+        let mut cache = Cache::new(base.head_shape(), base.layers.len());
         let (rows, targets) = lay_out(contexts, &mut cache);
-        let hidden = self.config.hidden_size;
+        let hidden = base.config.hidden_size;
         let mut of_targets = Vec::with_capacity(targets.rows.len() * hidden);
         let (mut x, mut buffers, mut scratch) =
             (Vec::new(), LayerBuffers::default(), Scratch::default());
         let mut next = 0;
         for (start, part) in rows.parts(ROWS_AT_ONCE) {
-            embed(self, &part, &mut x);
-            for (layer, pages) in self.layers.iter().zip(&mut cache.layers) {
+            embed(base, &part, &mut x);
+            for (layer, pages) in self.layers(None).zip(&mut cache.layers) {
                 layer_forward(
-                    self,
+                    base,
                     layer,
                     pages,
                     &part,
@@ -63,7 +64,7 @@ impl Model {
         // Only rows with targets were kept, in their order.
         let kept = targets.renumbered();
         head::score(
-            self,
+            base,
             &of_targets,
             &kept,
             temperature,
@@ -71,7 +72,9 @@ impl Model {
         )
     }
 
-    /// The same with all that a gradient needs, in buffers that are used again.
+    /// The same with all that a gradient needs, in buffers that are used again. With a key, the adapter
+    /// drops its share of what goes into it, and the scores are those of what is left; without a key, or
+    /// without an adapter, nothing is dropped.
     ///
     /// # Panics
     /// As [`Model::score`].
@@ -81,21 +84,23 @@ impl Model {
         temperature: f64,
         keep: Keep,
         mut buffers: PassBuffers,
+        dropout: Option<DropoutKey>,
     ) -> Pass {
-        let temperature = checked(temperature);
+        let (temperature, base) = (checked(temperature), &*self.base);
         let mut cache = match buffers.cache.take() {
             Some(cache) => cache,
-            None => Cache::new(self.head_shape(), self.layers.len()),
+            None => Cache::new(base.head_shape(), base.layers.len()),
         };
         let (rows, targets) = lay_out(contexts, &mut cache);
         let part = rows.part(0..rows.n_rows());
         buffers
             .layers
-            .resize_with(self.layers.len(), LayerBuffers::kept);
+            .resize_with(base.layers.len(), LayerBuffers::kept);
         let mut x = std::mem::take(&mut buffers.x);
-        embed(self, &part, &mut x);
+        embed(base, &part, &mut x);
         let mut passing = LayerBuffers::default();
-        for (layer_idx, (layer, pages)) in self.layers.iter().zip(&mut cache.layers).enumerate() {
+        let layers = self.layers(dropout).zip(&mut cache.layers);
+        for (layer_idx, (layer, pages)) in layers.enumerate() {
             let kept = &mut buffers.layers[layer_idx];
             let of_layer = match keep {
                 Keep::Activations => kept,
@@ -106,9 +111,9 @@ impl Model {
                 }
             };
             let scratch = &mut buffers.scratch;
-            layer_forward(self, layer, pages, &part, &mut x, of_layer, scratch);
+            layer_forward(base, layer, pages, &part, &mut x, of_layer, scratch);
         }
-        let scores = head::score(self, &x, &targets, temperature, &mut buffers.head);
+        let scores = head::score(base, &x, &targets, temperature, &mut buffers.head);
         buffers.x = x;
         buffers.cache = Some(cache);
         Pass {
@@ -116,6 +121,7 @@ impl Model {
             targets,
             temperature,
             keep,
+            dropout,
             scores,
             buffers,
         }
@@ -138,6 +144,7 @@ pub struct Pass {
     pub(crate) targets: Targets,
     pub(crate) temperature: f32,
     pub(crate) keep: Keep,
+    pub(crate) dropout: Option<DropoutKey>,
     scores: TokenScores,
     pub(crate) buffers: PassBuffers,
 }
@@ -153,11 +160,13 @@ impl Pass {
         self.rows.n_rows()
     }
 
-    /// Adds the gradient of `Σ grad · logprob` to `gradients` and gives the buffers back.
+    /// Adds the gradient of `Σ grad · logprob` to `gradients` and gives the buffers back. `weights` are those
+    /// that the model was packed from. With an adapter the gradient is that of the adapter's numbers alone,
+    /// in their order; nothing is computed for the others.
     ///
     /// # Panics
-    /// When `grad` has not one derivative for each sampled token, or model and weights are not those of
-    /// the way forwards.
+    /// When `grad` has not one derivative for each sampled token, the gradients are not of the same shapes as
+    /// what is trained, or model and weights are not those of the way forwards.
     pub fn backward(
         mut self,
         model: &Model,
@@ -170,7 +179,13 @@ impl Pass {
             self.targets.n_targets(),
             "one derivative a log-probability"
         );
-        backward::backward(&mut self, model, weights, grad, gradients);
+        let trained = model.adapter.as_ref().map_or(weights, |all| all.weights());
+        assert!(gradients.is_like(trained), "gradients of something else");
+        let mut gradients = match model.adapter {
+            Some(_) => Gradients::OfAdapter(gradients, Vec::new()),
+            None => Gradients::OfModel(gradients),
+        };
+        backward::backward(&mut self, model, weights, grad, &mut gradients);
         self.buffers
     }
 }

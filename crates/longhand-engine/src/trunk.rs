@@ -6,7 +6,8 @@ use longhand_kernels::{
 };
 
 use crate::{
-    packed_model::{Model, PackedLayer},
+    packed_adapter::{AdapterScratch, Inner},
+    packed_model::{Base, Layer, PackedLayer, Product},
     rows::Part,
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct LayerBuffers {
     pub(crate) x_mid: Vec<f32>,
     /// `[n_rows, 2 inner]`
     pub(crate) gate_up: Vec<f32>,
+    /// What the adapter computes on its way; only where there is one.
+    pub(crate) inner: Inner,
 }
 
 impl LayerBuffers {
@@ -46,20 +49,21 @@ impl LayerBuffers {
 pub(crate) struct Scratch {
     pub(crate) normed: Operand,
     pub(crate) act: Operand,
+    adapter: AdapterScratch,
 }
 
 /// The first residual stream: the embedding of each row, into `x` `[n_rows, hidden]`.
-pub(crate) fn embed(model: &Model, part: &Part<'_>, x: &mut Vec<f32>) {
-    let hidden = model.config.hidden_size;
-    model.reach(part.positions);
+pub(crate) fn embed(base: &Base, part: &Part<'_>, x: &mut Vec<f32>) {
+    let hidden = base.config.hidden_size;
+    base.reach(part.positions);
     x.resize(part.n_rows() * hidden, 0.0);
-    gather(&model.cpu, &model.embed, hidden, part.ids, x);
+    gather(&base.cpu, &base.embed, hidden, part.ids, x);
 }
 
 /// One layer: moves the residual stream `x` `[n_rows, hidden]` and leaves its way in `buffers`.
 pub(crate) fn layer_forward(
-    model: &Model,
-    layer: &PackedLayer,
+    base: &Base,
+    layer: Layer<'_>,
     pages: &mut KvPages,
     part: &Part<'_>,
     x: &mut [f32],
@@ -67,9 +71,13 @@ pub(crate) fn layer_forward(
     scratch: &mut Scratch,
 ) {
     let keep = buffers.is_kept;
-    let (cpu, widths) = (&model.cpu, model.widths());
+    let Layer {
+        packed: layer,
+        adapter,
+    } = layer;
+    let (cpu, widths) = (&base.cpu, base.widths());
     let n_rows = part.n_rows();
-    let eps = model.config.norm_eps as f32;
+    let eps = base.config.norm_eps as f32;
     if keep {
         buffers.x_in.clear();
         buffers.x_in.extend_from_slice(x);
@@ -88,7 +96,17 @@ pub(crate) fn layer_forward(
         stride,
         Store::Set,
     );
-    place_heads(model, layer, part, qkv, keep.then_some(&mut buffers.raw));
+    if let Some(adapter) = adapter {
+        adapter.add(
+            cpu,
+            Product::Qkv,
+            &scratch.normed,
+            &mut qkv[..n_rows * stride],
+            &mut buffers.inner,
+            &mut scratch.adapter,
+        );
+    }
+    place_heads(base, layer, part, qkv, keep.then_some(&mut buffers.raw));
     pages.write(
         cpu,
         qkv,
@@ -99,12 +117,12 @@ pub(crate) fn layer_forward(
         &part.slots,
     );
     let stats = keep.then(|| {
-        buffers.stats.resize(n_rows * model.config.n_heads, 0.0);
+        buffers.stats.resize(n_rows * base.config.n_heads, 0.0);
         &mut buffers.stats[..]
     });
     attention(
         cpu,
-        model.head_shape(),
+        base.head_shape(),
         pages,
         &part.runs,
         &qkv[..n_rows * stride],
@@ -122,6 +140,16 @@ pub(crate) fn layer_forward(
         widths.hidden,
         Store::Add,
     );
+    if let Some(adapter) = adapter {
+        adapter.add(
+            cpu,
+            Product::O,
+            &buffers.attended,
+            x,
+            &mut buffers.inner,
+            &mut scratch.adapter,
+        );
+    }
 
     if keep {
         buffers.x_mid.clear();
@@ -138,6 +166,16 @@ pub(crate) fn layer_forward(
         2 * widths.inner,
         Store::Set,
     );
+    if let Some(adapter) = adapter {
+        adapter.add(
+            cpu,
+            Product::GateUp,
+            &scratch.normed,
+            &mut buffers.gate_up,
+            &mut buffers.inner,
+            &mut scratch.adapter,
+        );
+    }
     let format = layer.down.operand_format(cpu);
     gated(
         cpu,
@@ -147,17 +185,27 @@ pub(crate) fn layer_forward(
         format,
     );
     matmul(cpu, &scratch.act, &layer.down, x, widths.hidden, Store::Add);
+    if let Some(adapter) = adapter {
+        adapter.add(
+            cpu,
+            Product::Down,
+            &scratch.act,
+            x,
+            &mut buffers.inner,
+            &mut scratch.adapter,
+        );
+    }
 }
 
 /// Biases, head norms and rotation of queries and keys, and the copies of keys and values behind them.
 fn place_heads(
-    model: &Model,
+    base: &Base,
     layer: &PackedLayer,
     part: &Part<'_>,
     qkv: &mut [f32],
     raw: Option<&mut Vec<f32>>,
 ) {
-    let (cpu, config, widths) = (&model.cpu, &model.config, model.widths());
+    let (cpu, config, widths) = (&base.cpu, &base.config, base.widths());
     let (n_rows, stride, head_dim) = (part.n_rows(), widths.qkv(), config.head_dim);
     let (own, copies) = qkv.split_at_mut(n_rows * stride);
     if let Some(biases) = &layer.biases {
@@ -179,7 +227,7 @@ fn place_heads(
     for (offset, n) in heads {
         rotate(
             cpu,
-            &model.rotary(),
+            &base.rotary(),
             own,
             n_rows,
             stride,

@@ -87,6 +87,12 @@ impl Weights {
         }
     }
 
+    /// Whether both have the same lists, whatever is in them.
+    pub(crate) fn is_like(&self, other: &Weights) -> bool {
+        let lengths = |weights: &Weights| weights.values.iter().map(Vec::len).collect::<Vec<_>>();
+        lengths(self) == lengths(other)
+    }
+
     /// Sets every number.
     pub fn fill(&mut self, cpu: &Cpu, value: f32) {
         // Memory is the limit, and each list is touched by whoever will add to it.

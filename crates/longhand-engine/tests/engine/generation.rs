@@ -25,7 +25,7 @@ fn request(prompt: Vec<u32>, group: usize, attempt: u32, max_tokens: usize) -> R
 }
 
 /// Three groups: prompts that are alike, that part within a page, and one alone.
-fn requests() -> Vec<Request> {
+pub(crate) fn requests() -> Vec<Request> {
     let trunk: Vec<u32> = (0..40).map(|i| i * 11 % 29).collect();
     let mut requests = Vec::new();
     for attempt in 0..4 {

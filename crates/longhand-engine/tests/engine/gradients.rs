@@ -17,7 +17,7 @@ fn coefficients(owned: &Owned) -> Vec<f32> {
 fn gradient(small: &Small, cpu: &Cpu, format: Format, owned: &Owned, keep: Keep) -> Weights {
     let model = small.model_in(cpu, format);
     let mut gradients = small.weights.zeros_like();
-    let pass = model.forward(&contexts(owned), 0.9, keep, PassBuffers::default());
+    let pass = model.forward(&contexts(owned), 0.9, keep, PassBuffers::default(), None);
     pass.backward(&model, &small.weights, &coefficients(owned), &mut gradients);
     gradients
 }
@@ -139,7 +139,7 @@ fn buffers_are_used_again_without_a_trace() {
     let mut buffers = PassBuffers::default();
     for owned in [&long, &short] {
         let mut gradients = small.weights.zeros_like();
-        let pass = model.forward(&contexts(owned), 0.9, Keep::Activations, buffers);
+        let pass = model.forward(&contexts(owned), 0.9, Keep::Activations, buffers, None);
         buffers = pass.backward(&model, &small.weights, &coefficients(owned), &mut gradients);
         if owned.len() == 1 {
             assert_eq!(flat(&gradients), flat(&fresh));
@@ -164,7 +164,7 @@ proptest! {
                 continue;
             }
             let one = vec![one.clone()];
-            let pass = model.forward(&contexts(&one), 0.9, Keep::Activations, PassBuffers::default());
+            let pass = model.forward(&contexts(&one), 0.9, Keep::Activations, PassBuffers::default(), None);
             pass.backward(&model, &small.weights, &all[next..next + n], &mut alone);
             next += n;
         }

@@ -95,7 +95,7 @@ fn the_training_pass_scores_to_the_same_bits() {
     let owned = uneven();
     let scored = model.score(&contexts(&owned), 0.8);
     for keep in [Keep::Activations, Keep::Checkpoints] {
-        let pass = model.forward(&contexts(&owned), 0.8, keep, PassBuffers::default());
+        let pass = model.forward(&contexts(&owned), 0.8, keep, PassBuffers::default(), None);
         assert_eq!(*pass.scores(), scored);
     }
 }
@@ -113,6 +113,7 @@ fn more_rows_than_are_run_at_once_score_the_same() {
         1.0,
         Keep::Activations,
         PassBuffers::default(),
+        None,
     );
     assert_eq!(pass.scores().logprobs, long.logprobs);
 }

@@ -7,6 +7,7 @@
 mod answers;
 mod configs;
 mod data;
+mod models;
 mod runs;
 
 /// A function that takes any bytes.
@@ -16,6 +17,8 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("experiment", configs::experiment),
     ("model_config", configs::model_config),
+    ("safetensors", models::safetensors),
+    ("adapter_config", models::adapter_config),
     ("templates", configs::templates),
     ("document", data::document),
     ("jsonl_records", data::jsonl_records),

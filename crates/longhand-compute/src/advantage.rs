@@ -1,10 +1,12 @@
 //! The estimators on the wire.
 
 use longhand_advantage::{
-    DEFAULT_EPS, OutcomeEstimator, Scale, TokenAdvantages, gae, reinforce_plus_plus, turn_pool,
-    whiten,
+    BatchStep, Condition, DEFAULT_EPS, Gdpo, OutcomeEstimator, RewardColumn, Scale,
+    TokenAdvantages, gae, reinforce_plus_plus, turn_pool, whiten,
 };
 use longhand_reward_teacher::{AnswerTurn, Combine, MinMax, TeacherAligned};
+
+use serde_json::Value;
 
 use crate::error::LineError;
 use crate::inputs::{Inputs, check_same_shape};
@@ -188,7 +190,87 @@ pub(crate) static METHODS: &[Method] = &[
         ],
         evaluate: tamtrl,
     },
+    Method {
+        name: "gdpo",
+        about: "every reward standardised within its group by itself, then weighed, added and scaled",
+        fields: COLUMN_REWARDS,
+        options: &[
+            &[
+                OptionEntry {
+                    name: "weights",
+                    about: "of the standardised rewards; null: 1 each",
+                    accepts: Accepts::Weights,
+                    preset: Preset::Null,
+                },
+                batch_step("samples"),
+            ],
+            COLUMNS,
+        ],
+        gives: COLUMN_ADVANTAGES,
+        evaluate: |inputs| gdpo(inputs, 1.0),
+    },
+    Method {
+        name: "circa",
+        about: "GDPO with half a weight each and no batch step: a cluster vote and a certainty",
+        fields: COLUMN_REWARDS,
+        options: &[
+            &[
+                OptionEntry {
+                    name: "weights",
+                    about: "of the standardised rewards; null: 0.5 each",
+                    accepts: Accepts::Weights,
+                    preset: Preset::Null,
+                },
+                batch_step("none"),
+            ],
+            COLUMNS,
+        ],
+        gives: COLUMN_ADVANTAGES,
+        evaluate: |inputs| gdpo(inputs, 0.5),
+    },
 ];
+
+const COLUMN_REWARDS: &[Field] = &[
+    required(
+        "rewards",
+        "[problem][attempt][reward] numbers, null where one is missing",
+    ),
+    optional(
+        "lengths",
+        "[problem][attempt] counts of trained tokens; needed for `batch_step` = `tokens`",
+    ),
+];
+const COLUMN_ADVANTAGES: &[Field] = &[
+    required("advantages", "[problem][attempt] numbers"),
+    required(
+        "columns",
+        "[problem][attempt][reward] numbers, null where one is missing",
+    ),
+];
+const COLUMNS: &[OptionEntry] = &[
+    OptionEntry {
+        name: "eps",
+        about: "added to each standard deviation; whitening over tokens has its own, 1e-8",
+        accepts: Accepts::AtLeast(0.0),
+        preset: Preset::Number(Gdpo::DEFAULT_EPS),
+    },
+    OptionEntry {
+        name: "conditions",
+        about: "a reward is 0 where the one it depends on is below a bound; null: none is",
+        accepts: Accepts::Conditions,
+        preset: Preset::Null,
+    },
+];
+
+const fn batch_step(default: &'static str) -> OptionEntry {
+    OptionEntry {
+        name: "batch_step",
+        about: "what the weighted sums are scaled by: nothing, their spread over the attempts of the \
+                line, or whitened over its tokens",
+        accepts: Accepts::Names(&["none", "samples", "tokens"]),
+        preset: Preset::Name(default),
+    }
+}
 
 const GROUP_REWARDS: &[Field] = &[required("rewards", "[problem][attempt] numbers")];
 const GROUP_ADVANTAGES: &[Field] = &[required("advantages", "[problem][attempt] numbers")];
@@ -253,4 +335,96 @@ fn tamtrl(inputs: &Inputs) -> Result<Outputs, LineError> {
     Outputs::default()
         .problems("rewards", &rewards)?
         .problems("advantages", &advantages)
+}
+
+fn gdpo(inputs: &Inputs, usual_weight: f64) -> Result<Outputs, LineError> {
+    let rewards = inputs.optional_problems("rewards")?;
+    let n_columns = rewards.iter().flatten().next().map_or(0, Vec::len);
+    for (problem, attempts) in rewards.iter().enumerate() {
+        if let Some(attempt) = attempts.iter().position(|row| row.len() != n_columns) {
+            return Err(LineError::Shape {
+                place: format!("rewards[{problem}][{attempt}]"),
+                found: attempts[attempt].len(),
+                other_place: "the first attempt".to_owned(),
+                other: n_columns,
+            });
+        }
+    }
+    let batch_step = match inputs.name_option("batch_step")? {
+        "none" => BatchStep::None,
+        "samples" => BatchStep::Samples,
+        _ => BatchStep::Tokens,
+    };
+    let lengths = inputs.if_given("lengths", Inputs::count_rows)?;
+    if let Some(lengths) = &lengths {
+        check_same_shape("lengths", lengths, "rewards", &rewards)?;
+    } else if batch_step == BatchStep::Tokens {
+        return Err(Inputs::needed_by("lengths", "batch_step", "tokens"));
+    }
+    let weights = inputs.option("weights", numbers_or_null)?;
+    let weights = weights.unwrap_or(vec![usual_weight; n_columns]);
+    let conditions = inputs.option("conditions", conditions_or_null)?;
+    let conditions = conditions.unwrap_or(vec![None; n_columns]);
+    let is_known = |(own, condition): (usize, &Option<(usize, f64)>)| {
+        condition.is_none_or(|(on, _)| on < n_columns && on != own)
+    };
+    if weights.len() != n_columns {
+        return Err(inputs.wrong_option("weights", &format!("a list of {n_columns} numbers")));
+    }
+    if conditions.len() != n_columns || !conditions.iter().enumerate().all(is_known) {
+        let expected =
+            format!("a list of {n_columns}, each null or on another reward by its index");
+        return Err(inputs.wrong_option("conditions", &expected));
+    }
+    let columns = weights.into_iter().zip(conditions).enumerate();
+    let columns = columns.map(|(idx, (weight, condition))| RewardColumn {
+        only_where: condition.map(|(on, at_least)| Condition {
+            column: on.to_string(),
+            at_least,
+        }),
+        ..RewardColumn::new(idx.to_string(), weight)
+    });
+    let gdpo = Gdpo {
+        columns: columns.collect(),
+        eps: inputs.number_option("eps")?,
+        batch_step,
+    };
+    let found = gdpo.advantages(&rewards, &lengths.unwrap_or_default());
+    Outputs::default()
+        .rows("advantages", &found.advantages)?
+        .optional_problems("columns", &found.columns)
+}
+
+fn numbers_or_null(value: &Value) -> Option<Option<Vec<f64>>> {
+    match value {
+        Value::Null => Some(None),
+        Value::Array(entries) => {
+            let numbers: Option<Vec<f64>> = entries.iter().map(Value::as_f64).collect();
+            numbers.map(Some)
+        }
+        _ => None,
+    }
+}
+
+/// Per reward, the index of the one it depends on and its bound.
+type Conditions = Vec<Option<(usize, f64)>>;
+
+fn conditions_or_null(value: &Value) -> Option<Option<Conditions>> {
+    let condition = |value: &Value| match value {
+        Value::Null => Some(None),
+        Value::Object(object) if object.len() == 2 => {
+            let on = object.get("reward")?.as_u64()?;
+            let at_least = object.get("at_least")?.as_f64()?;
+            Some(Some((usize::try_from(on).ok()?, at_least)))
+        }
+        _ => None,
+    };
+    match value {
+        Value::Null => Some(None),
+        Value::Array(entries) => {
+            let conditions: Option<Conditions> = entries.iter().map(condition).collect();
+            conditions.map(Some)
+        }
+        _ => None,
+    }
 }

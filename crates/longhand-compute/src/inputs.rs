@@ -77,6 +77,26 @@ impl<'a> Inputs<'a> {
         })
     }
 
+    /// Strings, null where there is none.
+    pub(crate) fn texts_or_null(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<Option<String>>, LineError> {
+        list(
+            self.field(name)?,
+            &Path::Field(name),
+            |value, path| match value {
+                Value::Null => Ok(None),
+                Value::String(text) => Ok(Some(text.clone())),
+                other => Err(wrong(path, other, "a string or null")),
+            },
+        )
+    }
+
+    pub(crate) fn flags(&self, name: &'static str) -> Result<Vec<bool>, LineError> {
+        list(self.field(name)?, &Path::Field(name), mask_entry)
+    }
+
     pub(crate) fn counts(&self, name: &'static str) -> Result<Vec<usize>, LineError> {
         list(self.field(name)?, &Path::Field(name), count)
     }
@@ -105,8 +125,27 @@ impl<'a> Inputs<'a> {
         })
     }
 
+    /// Problems > attempts > rewards, null where one is missing.
+    pub(crate) fn optional_problems(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<Vec<Vec<Option<f64>>>>, LineError> {
+        list(self.field(name)?, &Path::Field(name), |value, path| {
+            rows(value, path, |value, path| match value {
+                Value::Null => Ok(None),
+                other => number(other, path).map(Some),
+            })
+        })
+    }
+
+    /// The error for an option whose value does not go with the rest of the line.
+    pub(crate) fn wrong_option(&self, name: &'static str, expected: &str) -> LineError {
+        let value = self.options.and_then(|options| options.get(name));
+        wrong(&Path::Option(name), value.unwrap_or(&Value::Null), expected)
+    }
+
     /// The option's value or its default; any error names the option.
-    fn option<T>(
+    pub(crate) fn option<T>(
         &self,
         name: &'static str,
         read: impl Fn(&Value) -> Option<T>,
@@ -167,7 +206,7 @@ impl<'a> Inputs<'a> {
         let given = self.option(name, |value| value.as_str().map(str::to_owned))?;
         names
             .iter()
-            .find(|known| **known == given)
+            .find(|known| known.eq_ignore_ascii_case(&given))
             .copied()
             .ok_or_else(|| LineError::Unknown {
                 what: format!("`options.{name}`"),
@@ -270,7 +309,14 @@ fn in_range(value: &Value, accepts: Accepts) -> Option<f64> {
         Accepts::AtLeast(bound) => bound <= number,
         Accepts::Above(bound) => bound < number,
         Accepts::Between(low, high) => (low..=high).contains(&number),
-        Accepts::Count | Accepts::Flag | Accepts::Names(_) => false,
+        Accepts::Finite => true,
+        Accepts::Fraction => 0.0 < number && number <= 1.0,
+        Accepts::Count
+        | Accepts::Flag
+        | Accepts::Names(_)
+        | Accepts::Weights
+        | Accepts::Conditions
+        | Accepts::Clip => false,
     };
     is_in_range.then_some(number)
 }

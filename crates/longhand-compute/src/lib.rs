@@ -22,32 +22,48 @@
 //! | `reinforce-plus-plus` | `rewards` per token, `loss_mask`; also gives `returns` | `gamma` (1) |
 //! | `gae` | `rewards` per token, `values`, `loss_mask`; also gives `returns` | `gamma` (1), `lambda` (0.95), `whiten` (false) |
 //! | `tamtrl` | `turn_scores` (problems > attempts > turns), `outcomes`; gives `rewards` and `advantages` | `minmax`: `batch` (default), `problem`, `turn`, `none`; `combine`: `gate` (default), `add`; `answer_turn`: `outcome` (default), `none`; `std_eps` (1e-6) |
+//! | `gdpo` | `rewards` (problems > attempts > rewards, null where one is missing), `lengths` (for `batch_step` `tokens`); also gives the standardised `columns` | `weights` (null: 1 each), `eps` (1e-4), `batch_step`: `none`, `samples` (default), `tokens`; `conditions` (null) |
+//! | `circa` | the same | the same, but `weights` null: 0.5 each, and `batch_step` `none` |
 //!
-//! With `answer_turn` `outcome`, one more value per attempt is appended, for the answer.
+//! `conditions` has, for each reward, null or `{"reward": INDEX, "at_least": x}`: the reward is 0 where
+//! the other one is less. With `answer_turn` `outcome`, one more value per attempt is appended, for the answer.
 //!
 //! # Objective
 //! `{"objective": NAME, "logprobs": [[...]], "old_logprobs": [[...]], "advantages": [[...]],
 //! "loss_mask": [[...]], "ref_logprobs"?: [[...]], "rollout_logprobs"?: [[...]], "options": {...}}`,
-//! one inner list per sequence, gives `{"loss": x, "grad": [[d loss / d logprobs]], "metrics":
-//! {...}}`.
+//! one inner list per sequence, gives `{"loss": x, "grad": [[d loss / d logprobs]], "entropy_grad":
+//! [[d loss / d entropies]] or null, "metrics": {...}}`. The last three also give `selected`, the tokens
+//! that were weighed, dropped or penalised.
 //!
 //! | objective | bounds (default) | `aggregation` (default) |
 //! |---|---|---|
 //! | `ppo-clip` | `clip_low` (0.2), `clip_high` (0.2), `dual_clip` (3; null: none) | `token-mean` |
 //! | `gspo` | `clip_low` (3e-4), `clip_high` (4e-4) | `seq-mean-token-mean` |
 //! | `cispo` | `clip_low` (0.2; 1: the paper's missing lower bound), `clip_high` (0.2) | `token-mean` |
+//! | `kl-cov` | `clip`: null or `"none"` (default: the original), or bounds (CIRCA's form): one for both sides, `[low, high]`, or `"bounds"` for `clip_low` and `clip_high` (0.2 each) | `token-mean` |
+//! | `clip-cov` | `clip_low` (0.2), `clip_high` (0.2), `dual_clip` (null) | `token-mean` |
+//! | `stare` | `clip_low` (0.2), `clip_high` (0.2), `dual_clip` (3) | `token-mean` |
+//!
+//! Their own options: `kl-cov` `fraction` (2e-3, with bounds 0.02) and `coef` (1, with bounds 0.05);
+//! `clip-cov` `fraction` (2e-4), `low` (1), `high` (5) and `seed` (0); `stare` `variant` (`o1` (default),
+//! `o2`, `o3`, `o4`, `c1`, `c2`), `quantile` (0.1), `amplify` (1.1), `attenuate` (0.9) and `gate` (true).
+//! Shares of tokens are fractions, not percent.
 //!
 //! All of them take `aggregation` (`token-mean`, `seq-mean-token-mean`, `seq-mean-token-sum`,
 //! `seq-mean-token-sum-norm`), `denominator` (null; replaces the number of trained tokens, of
 //! sequences with a trained token, or the norm length, whichever the aggregation divides by),
 //! `norm_length` (null: the longest sequence), `kl` (`none` (default), `k1`, `k2`, `k3`), `kl_coef`
 //! (1e-3), `kl_clamp` (false), `importance` (`none` (default), `token`, `sequence`),
-//! `importance_cap` (2) and `log_ratio_clamp` (20; null: none). A `kl` needs `ref_logprobs`, an
-//! `importance` needs `rollout_logprobs`.
+//! `importance_cap` (2), `log_ratio_clamp` (20, for `kl-cov` and `clip-cov` null; null: none),
+//! `entropy_coef` (0), `top_entropy_fraction` (1: all tokens) and `scope`, over which tokens quantiles
+//! and covariances are taken: `batch` (default) and `mini-batch`, the line, or `micro-batch`, each part
+//! of it that `micro_batches` counts. A `kl` needs `ref_logprobs`, an `importance` needs
+//! `rollout_logprobs`, an entropy option needs `entropies` (nats). The optional field `micro_batches`,
+//! numbers of sequences, evaluates a line in parts; without `scope` `micro-batch` that changes nothing.
 //!
-//! Metrics are means over trained tokens except `n_tokens`, `policy_loss` and `kl_loss` (the two
-//! parts of the loss) and `ratio_max_deviation`; `ref_kl` and `rollout_kl` are null without the
-//! log-probabilities they compare with.
+//! Metrics are means over trained tokens except `n_tokens`, `policy_loss`, `kl_loss` and `entropy_loss`
+//! (the three parts of the loss), `log_ratio_penalty` (the part of `policy_loss` that is KL-Cov's) and
+//! `ratio_max_deviation`; `ref_kl`, `rollout_kl` and `entropy` are null without what they are made of.
 //!
 //! # Reward
 //! `{"reward": NAME, ...}` gives `{"reward": x or [..], ...}`.
@@ -56,8 +72,16 @@
 //! |---|---|---|
 //! | `exact-match`, `token-f1`, `contains`, `numeric` | `prediction`, `answers` | |
 //! | `boxed` | `prediction`, `answers`; also gives `extracted` | `last_chars` (null; MemAgent: 300), `lowercase` (true) |
+//! | `answer-equivalence` | `prediction`, `answers`; also gives `verdict`: `equal`, `different`, `unknown` | `percent`: `hundredth` (default), `sign`; `steps` (50000) |
 //! | `teacher-aligned` | `token_probs`, one list per turn; one score per turn | `length_norm` (true) |
 //! | `overlong` | `lengths`; one penalty each | `max` (20480), `buffer` (4096), `form`: `floor` (default), `slope` |
+//! | `cluster-vote` | `answers`, one per attempt of a group, null where none was read; also gives `clusters`, `sizes` | `relation`: `equivalence` (default), `numeric`, `string`; `unread`: `zero` (default), `missing`; `percent`, `steps` as above |
+//! | `majority-vote` | the same and `truth` (optional); also gives `label`, `distinct`, `largest_share`, `label_is_right`, `reward_accuracy` | the same and `vote`: `clusters` (default), `strings` |
+//! | `self-certainty` | `logits` (sequences > rows > vocabulary), `loss_mask` per token (optional); also gives `per_row` | `alignment`: `aligned` (default), `shifted`; `form`: `code` (default), `kl`; `temperature` (1); `vocabulary` (null: all columns); `empty`: `zero` (default), `missing` |
+//! | `entropy` | the same and `has_answer` per sequence (optional) | `temperature`, `vocabulary`, `empty`; `without_answer` (-7; null: none) |
+//!
+//! A reward that is missing is null. Rows of `logits` are those that predicted the tokens, and perhaps one
+//! more behind the last token, which `shifted` needs.
 //!
 //! Knows nothing of files or arguments: a reader and a writer come in, a count of failures goes out.
 
@@ -68,6 +92,7 @@ use serde_json::{Map, Value};
 mod line;
 
 mod advantage;
+mod entropy;
 mod objective;
 mod reward;
 

@@ -39,8 +39,17 @@ pub(crate) enum Accepts {
     AtLeast(f64),
     Above(f64),
     Between(f64, f64),
+    Finite,
+    /// Above 0, at most 1; not percent.
+    Fraction,
     /// A whole number of at least 0.
     Count,
+    /// A list of numbers, one per reward.
+    Weights,
+    /// A list of conditions or nulls, one per reward.
+    Conditions,
+    /// PPO's bounds: both alike, one of each, those of the options, or none.
+    Clip,
     Flag,
     Names(&'static [&'static str]),
 }
@@ -89,6 +98,21 @@ impl Accepts {
             Accepts::AtLeast(bound) => format!("a number of at least {bound}"),
             Accepts::Above(bound) => format!("a number above {bound}"),
             Accepts::Between(low, high) => format!("a number from {low} to {high}"),
+            Accepts::Finite => "a number".to_owned(),
+            Accepts::Fraction => {
+                "a fraction above 0 and at most 1, which is not percent".to_owned()
+            }
+            Accepts::Weights => "a list of one number per reward".to_owned(),
+            Accepts::Conditions => {
+                "a list with, for each reward, null or {\"reward\": the index of another, \"at_least\": \
+                 a number}"
+                    .to_owned()
+            }
+            Accepts::Clip => {
+                "\"none\", a bound for both sides, [low, high], or \"bounds\" for clip_low and \
+                 clip_high"
+                    .to_owned()
+            }
             Accepts::Count => "a whole number from 0 to 4294967295".to_owned(),
             Accepts::Flag => "true or false".to_owned(),
             Accepts::Names(names) => format!("one of {}", names.join(", ")),

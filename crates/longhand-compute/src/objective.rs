@@ -1,11 +1,12 @@
 //! The objectives on the wire.
 
 use longhand_objective::{
-    Aggregation, Denominators, Importance, Kl, KlPenalty, Metrics, Objective, PolicyLoss,
-    TokenBatch, token_weights,
+    Aggregation, ClipCov, Denominators, Importance, Kl, KlCov, KlPenalty, Metrics, Objective,
+    PolicyLoss, Stare, TokenRule, token_weights,
 };
 use serde_json::Value;
 
+use crate::entropy::{self, Line, Ruled};
 use crate::error::LineError;
 use crate::inputs::{Inputs, check_same_shape};
 use crate::method::{Accepts, Field, Method, OptionEntry, Preset, optional, required};
@@ -20,25 +21,14 @@ pub(crate) static METHODS: &[Method] = &[
             &[
                 clip_low(PolicyLoss::DEFAULT_CLIP),
                 clip_high(PolicyLoss::DEFAULT_CLIP),
-                OptionEntry {
-                    name: "dual_clip",
-                    about: "the ratio at which tokens with a negative advantage stop; null: none",
-                    accepts: Accepts::Above(1.0),
-                    preset: Preset::NumberOrNull(PolicyLoss::DEFAULT_DUAL_CLIP),
-                },
+                dual_clip(Preset::NumberOrNull(PolicyLoss::DEFAULT_DUAL_CLIP)),
                 aggregation("token-mean"),
             ],
+            LOG_RATIO_CLAMP,
             COMMON,
         ],
         gives: GIVES,
-        evaluate: |inputs| {
-            let policy_loss = PolicyLoss::PpoClip {
-                clip_low: inputs.number_option("clip_low")?,
-                clip_high: inputs.number_option("clip_high")?,
-                dual_clip: inputs.number_or_null_option("dual_clip")?,
-            };
-            evaluate(inputs, policy_loss)
-        },
+        evaluate: |inputs| evaluate(inputs, ppo_clip(inputs)?, Ruled::default()),
     },
     Method {
         name: "gspo",
@@ -51,6 +41,7 @@ pub(crate) static METHODS: &[Method] = &[
                 clip_high(4e-4),
                 aggregation("seq-mean-token-mean"),
             ],
+            LOG_RATIO_CLAMP,
             COMMON,
         ],
         gives: GIVES,
@@ -59,7 +50,7 @@ pub(crate) static METHODS: &[Method] = &[
                 clip_low: inputs.number_option("clip_low")?,
                 clip_high: inputs.number_option("clip_high")?,
             };
-            evaluate(inputs, policy_loss)
+            evaluate(inputs, policy_loss, Ruled::default())
         },
     },
     Method {
@@ -72,6 +63,7 @@ pub(crate) static METHODS: &[Method] = &[
                 clip_high(PolicyLoss::DEFAULT_CLIP),
                 aggregation("token-mean"),
             ],
+            LOG_RATIO_CLAMP,
             COMMON,
         ],
         gives: GIVES,
@@ -80,8 +72,133 @@ pub(crate) static METHODS: &[Method] = &[
                 clip_low: inputs.number_option("clip_low")?,
                 clip_high: inputs.number_option("clip_high")?,
             };
-            evaluate(inputs, policy_loss)
+            evaluate(inputs, policy_loss, Ruled::default())
         },
+    },
+    Method {
+        name: "kl-cov",
+        about: "-A r + coef |ln r| where logprob and advantage vary together most, -A r elsewhere; \
+                with `clip`, PPO's loss elsewhere (CIRCA)",
+        fields: FIELDS,
+        options: &[
+            &[
+                fraction(
+                    "which part of the tokens is penalised; null: 0.002, with `clip` 0.02",
+                    Preset::Null,
+                ),
+                OptionEntry {
+                    name: "coef",
+                    about: "weight of the penalty; null: 1, with `clip` 0.05",
+                    accepts: Accepts::AtLeast(0.0),
+                    preset: Preset::Null,
+                },
+                OptionEntry {
+                    name: "clip",
+                    about: "PPO's bounds for the other tokens; null: none",
+                    accepts: Accepts::Clip,
+                    preset: Preset::Null,
+                },
+                own_bound(
+                    "clip_low",
+                    "how far below 1 the ratio may fall with `clip` = `bounds`; null: 0.2",
+                ),
+                own_bound(
+                    "clip_high",
+                    "how far above 1 the ratio may rise with `clip` = `bounds`; null: 0.2",
+                ),
+                aggregation("token-mean"),
+            ],
+            NO_LOG_RATIO_CLAMP,
+            COMMON,
+        ],
+        gives: RULED_GIVES,
+        evaluate: kl_cov,
+    },
+    Method {
+        name: "clip-cov",
+        about: "PPO's loss, but 0 for some tokens drawn where logprob and advantage vary together",
+        fields: FIELDS,
+        options: &[
+            &[
+                fraction(
+                    "which part of the tokens is dropped, at most",
+                    Preset::Number(2e-4),
+                ),
+                OptionEntry {
+                    name: "low",
+                    about: "covariances of candidates are above this",
+                    accepts: Accepts::Finite,
+                    preset: Preset::Number(1.0),
+                },
+                OptionEntry {
+                    name: "high",
+                    about: "covariances of candidates are below this",
+                    accepts: Accepts::Finite,
+                    preset: Preset::Number(5.0),
+                },
+                OptionEntry {
+                    name: "seed",
+                    about: "says which candidates are drawn",
+                    accepts: Accepts::Count,
+                    preset: Preset::Count(0),
+                },
+                clip_low(PolicyLoss::DEFAULT_CLIP),
+                clip_high(PolicyLoss::DEFAULT_CLIP),
+                dual_clip(Preset::Null),
+                aggregation("token-mean"),
+            ],
+            NO_LOG_RATIO_CLAMP,
+            COMMON,
+        ],
+        gives: RULED_GIVES,
+        evaluate: clip_cov,
+    },
+    Method {
+        name: "stare",
+        about: "PPO's loss, weighed for the most or the least surprising tokens",
+        fields: FIELDS,
+        options: &[
+            &[
+                OptionEntry {
+                    name: "variant",
+                    about: "which tokens are weighed",
+                    accepts: Accepts::Names(&["o1", "o2", "o3", "o4", "c1", "c2"]),
+                    preset: Preset::Name("o1"),
+                },
+                OptionEntry {
+                    name: "quantile",
+                    about: "which part of the tokens of one sign of advantage is weighed, rounded up",
+                    accepts: Accepts::Fraction,
+                    preset: Preset::Number(0.1),
+                },
+                OptionEntry {
+                    name: "amplify",
+                    about: "what amplified tokens are multiplied by",
+                    accepts: Accepts::AtLeast(0.0),
+                    preset: Preset::Number(1.1),
+                },
+                OptionEntry {
+                    name: "attenuate",
+                    about: "what attenuated tokens are multiplied by",
+                    accepts: Accepts::AtLeast(0.0),
+                    preset: Preset::Number(0.9),
+                },
+                OptionEntry {
+                    name: "gate",
+                    about: "whether tokens are weighed, as the controller decided",
+                    accepts: Accepts::Flag,
+                    preset: Preset::Flag(true),
+                },
+                clip_low(PolicyLoss::DEFAULT_CLIP),
+                clip_high(PolicyLoss::DEFAULT_CLIP),
+                dual_clip(Preset::NumberOrNull(PolicyLoss::DEFAULT_DUAL_CLIP)),
+                aggregation("token-mean"),
+            ],
+            LOG_RATIO_CLAMP,
+            COMMON,
+        ],
+        gives: RULED_GIVES,
+        evaluate: stare,
     },
 ];
 
@@ -98,12 +215,38 @@ const FIELDS: &[Field] = &[
         "rollout_logprobs",
         "[sequence][token] numbers; needed for an `importance`",
     ),
+    optional(
+        "entropies",
+        "[sequence][token] numbers, nats; needed for an `entropy_coef` or a `top_entropy_fraction`",
+    ),
+    optional(
+        "micro_batches",
+        "[micro-batch] counts of sequences, evaluated one after the other; without it, one has all",
+    ),
 ];
 
 const GIVES: &[Field] = &[
     required("loss", "number"),
     required("grad", "[sequence][token] numbers"),
+    required(
+        "entropy_grad",
+        "[sequence][token] numbers, or null without `entropies`",
+    ),
     required("metrics", "an object of numbers"),
+];
+
+const RULED_GIVES: &[Field] = &[
+    required("loss", "number"),
+    required("grad", "[sequence][token] numbers"),
+    required(
+        "entropy_grad",
+        "[sequence][token] numbers, or null without `entropies`",
+    ),
+    required("metrics", "an object of numbers"),
+    required(
+        "selected",
+        "[sequence][token] true or false: weighed, dropped or penalised",
+    ),
 ];
 
 const COMMON: &[OptionEntry] = &[
@@ -150,12 +293,58 @@ const COMMON: &[OptionEntry] = &[
         preset: Preset::Number(Importance::DEFAULT_CAP),
     },
     OptionEntry {
+        name: "entropy_coef",
+        about: "weight of the entropy bonus, which is subtracted",
+        accepts: Accepts::AtLeast(0.0),
+        preset: Preset::Number(0.0),
+    },
+    OptionEntry {
+        name: "top_entropy_fraction",
+        about: "which part of the tokens, by entropy, keeps its policy loss; 1: all",
+        accepts: Accepts::Fraction,
+        preset: Preset::Number(1.0),
+    },
+    OptionEntry {
+        name: "scope",
+        about: "over which tokens quantiles and covariances are taken: the whole line, or one of \
+                `micro_batches` at a time",
+        accepts: Accepts::Names(&["batch", "mini-batch", "micro-batch"]),
+        preset: Preset::Name("batch"),
+    },
+];
+
+const LOG_RATIO_CLAMP: &[OptionEntry] = &[log_ratio_clamp(Preset::NumberOrNull(
+    Objective::DEFAULT_LOG_RATIO_CLAMP,
+))];
+/// As in the authors' code, which does not clamp.
+const NO_LOG_RATIO_CLAMP: &[OptionEntry] = &[log_ratio_clamp(Preset::Null)];
+
+const fn log_ratio_clamp(preset: Preset) -> OptionEntry {
+    OptionEntry {
         name: "log_ratio_clamp",
         about: "log ratios are kept within this either way; null: not",
         accepts: Accepts::Above(0.0),
-        preset: Preset::NumberOrNull(Objective::DEFAULT_LOG_RATIO_CLAMP),
-    },
-];
+        preset,
+    }
+}
+
+const fn dual_clip(preset: Preset) -> OptionEntry {
+    OptionEntry {
+        name: "dual_clip",
+        about: "the ratio at which tokens with a negative advantage stop; null: none",
+        accepts: Accepts::Above(1.0),
+        preset,
+    }
+}
+
+const fn fraction(about: &'static str, preset: Preset) -> OptionEntry {
+    OptionEntry {
+        name: "fraction",
+        about,
+        accepts: Accepts::Fraction,
+        preset,
+    }
+}
 
 const fn clip_low(default: f64) -> OptionEntry {
     OptionEntry {
@@ -175,6 +364,15 @@ const fn clip_high(default: f64) -> OptionEntry {
     }
 }
 
+const fn own_bound(name: &'static str, about: &'static str) -> OptionEntry {
+    OptionEntry {
+        name,
+        about,
+        accepts: Accepts::AtLeast(0.0),
+        preset: Preset::Null,
+    }
+}
+
 const fn aggregation(default: &'static str) -> OptionEntry {
     OptionEntry {
         name: "aggregation",
@@ -189,7 +387,66 @@ const fn aggregation(default: &'static str) -> OptionEntry {
     }
 }
 
-fn evaluate(inputs: &Inputs, policy_loss: PolicyLoss) -> Result<Outputs, LineError> {
+fn ppo_clip(inputs: &Inputs) -> Result<PolicyLoss, LineError> {
+    Ok(PolicyLoss::PpoClip {
+        clip_low: inputs.number_option("clip_low")?,
+        clip_high: inputs.number_option("clip_high")?,
+        dual_clip: inputs.number_or_null_option("dual_clip")?,
+    })
+}
+
+fn kl_cov(inputs: &Inputs) -> Result<Outputs, LineError> {
+    let clip = entropy::clip(inputs)?;
+    let usual = match clip {
+        None => KlCov::original(),
+        Some(_) => KlCov::circa(),
+    };
+    let fraction = inputs.number_or_null_option("fraction")?;
+    let coef = inputs.number_or_null_option("coef")?;
+    let rule = TokenRule::KlCov(KlCov {
+        fraction: fraction.unwrap_or(usual.fraction),
+        coef: coef.unwrap_or(usual.coef),
+        ..usual
+    });
+    // Without a clip no token meets the bounds.
+    let (clip_low, clip_high) = clip.unwrap_or((0.0, 0.0));
+    let policy_loss = PolicyLoss::PpoClip {
+        clip_low,
+        clip_high,
+        dual_clip: None,
+    };
+    evaluate(inputs, policy_loss, Ruled::by(rule))
+}
+
+fn clip_cov(inputs: &Inputs) -> Result<Outputs, LineError> {
+    let rule = TokenRule::ClipCov(ClipCov {
+        fraction: inputs.number_option("fraction")?,
+        low: inputs.number_option("low")?,
+        high: inputs.number_option("high")?,
+    });
+    let ruled = Ruled {
+        seed: inputs.count_option("seed")? as u64,
+        ..Ruled::by(rule)
+    };
+    evaluate(inputs, ppo_clip(inputs)?, ruled)
+}
+
+fn stare(inputs: &Inputs) -> Result<Outputs, LineError> {
+    let stare = Stare {
+        variant: entropy::stare_variant(inputs)?,
+        quantile: inputs.number_option("quantile")?,
+        amplify: inputs.number_option("amplify")?,
+        attenuate: inputs.number_option("attenuate")?,
+        ..Stare::default()
+    };
+    let mut ruled = Ruled::by(TokenRule::Stare(stare));
+    if let Some(state) = &mut ruled.state.stare {
+        state.gate = inputs.flag_option("gate")?;
+    }
+    evaluate(inputs, ppo_clip(inputs)?, ruled)
+}
+
+fn evaluate(inputs: &Inputs, policy_loss: PolicyLoss, ruled: Ruled) -> Result<Outputs, LineError> {
     let logprobs = inputs.rows("logprobs")?;
     let same_shape = |inputs: &Inputs, name| {
         let rows = inputs.rows(name)?;
@@ -202,6 +459,7 @@ fn evaluate(inputs: &Inputs, policy_loss: PolicyLoss) -> Result<Outputs, LineErr
     check_same_shape("loss_mask", &loss_mask, "logprobs", &logprobs)?;
     let ref_logprobs = inputs.if_given("ref_logprobs", same_shape)?;
     let rollout_logprobs = inputs.if_given("rollout_logprobs", same_shape)?;
+    let entropies = inputs.if_given("entropies", same_shape)?;
 
     let objective = objective(inputs, policy_loss)?;
     if objective.needs_reference() && ref_logprobs.is_none() {
@@ -216,31 +474,46 @@ fn evaluate(inputs: &Inputs, policy_loss: PolicyLoss) -> Result<Outputs, LineErr
     let lengths: Vec<usize> = logprobs.iter().map(Vec::len).collect();
     let (aggregation, denominators) = denominators(inputs, &lengths, &loss_mask)?;
     let loss_mask = loss_mask.concat();
-    let evaluation = objective.evaluate(&TokenBatch {
-        lengths: &lengths,
-        logprobs: &logprobs.concat(),
-        old_logprobs: &old_logprobs,
-        advantages: &advantages,
-        loss_mask: &loss_mask,
-        weights: &token_weights(aggregation, &lengths, &loss_mask, &denominators),
-        ref_logprobs: ref_logprobs.as_deref(),
-        rollout_logprobs: rollout_logprobs.as_deref(),
-    });
+    let found = entropy::evaluate(
+        inputs,
+        &objective,
+        &ruled,
+        &Line {
+            lengths: &lengths,
+            logprobs: &logprobs.concat(),
+            old_logprobs: &old_logprobs,
+            advantages: &advantages,
+            loss_mask: &loss_mask,
+            weights: &token_weights(aggregation, &lengths, &loss_mask, &denominators),
+            ref_logprobs: ref_logprobs.as_deref(),
+            rollout_logprobs: rollout_logprobs.as_deref(),
+            entropies: entropies.as_deref(),
+        },
+    )?;
 
-    let mut rest = evaluation.grad.as_slice();
-    let grad: Vec<Vec<f64>> = lengths
-        .iter()
-        .map(|&length| {
-            let (sequence, behind) = rest.split_at(length);
-            rest = behind;
-            sequence.to_vec()
-        })
-        .collect();
-    let metrics = metrics(&evaluation.metrics)?.into_object();
-    Ok(Outputs::default()
-        .number("loss", evaluation.loss)?
-        .rows("grad", &grad)?
-        .value("metrics", metrics))
+    let metrics = metrics(&found.metrics)?.into_object();
+    let outputs = Outputs::default()
+        .number("loss", found.loss)?
+        .rows("grad", &by_sequence(&lengths, &found.grad))?;
+    let outputs = match &found.entropy_grad {
+        Some(grad) => outputs.rows("entropy_grad", &by_sequence(&lengths, grad))?,
+        None => outputs.value("entropy_grad", Value::Null),
+    };
+    let outputs = outputs.value("metrics", metrics);
+    Ok(match ruled.rule {
+        TokenRule::None => outputs,
+        _ => outputs.value("selected", by_sequence(&lengths, &found.selected)),
+    })
+}
+
+fn by_sequence<T: Clone>(lengths: &[usize], of_tokens: &[T]) -> Vec<Vec<T>> {
+    let mut rest = of_tokens;
+    let of_sequence = |&length: &usize| {
+        let (sequence, behind) = rest.split_at(length);
+        rest = behind;
+        sequence.to_vec()
+    };
+    lengths.iter().map(of_sequence).collect()
 }
 
 fn objective(inputs: &Inputs, policy_loss: PolicyLoss) -> Result<Objective, LineError> {
@@ -305,6 +578,10 @@ fn metrics(metrics: &Metrics) -> Result<Outputs, LineError> {
         .value("n_tokens", metrics.n_tokens)
         .number("policy_loss", metrics.policy_loss)?
         .number("kl_loss", metrics.kl_loss)?
+        .number("entropy_loss", metrics.entropy_loss)?
+        .number("log_ratio_penalty", metrics.log_ratio_penalty)?
+        .number("selected_fraction", metrics.selected_fraction())?
+        .number("abs_log_ratio", metrics.abs_log_ratio_mean())?
         .number("approx_kl", metrics.approx_kl())?
         .number("ratio_mean", metrics.ratio_mean())?
         .number("ratio_max_deviation", metrics.ratio_max_deviation)?
@@ -321,5 +598,6 @@ fn metrics(metrics: &Metrics) -> Result<Outputs, LineError> {
             metrics.importance_capped_fraction(),
         )?;
     let outputs = or_null(outputs, "ref_kl", metrics.ref_kl())?;
-    or_null(outputs, "rollout_kl", metrics.rollout_kl())
+    let outputs = or_null(outputs, "rollout_kl", metrics.rollout_kl())?;
+    or_null(outputs, "entropy", metrics.entropy())
 }

@@ -34,6 +34,18 @@ impl Outputs {
         Ok(self.value(name, value))
     }
 
+    pub(crate) fn list_or_null(
+        self,
+        name: &'static str,
+        numbers: &[Option<f64>],
+    ) -> Result<Self, LineError> {
+        let value = list(numbers, &Path::Field(name), |number, path| match number {
+            Some(number) => finite(*number, path),
+            None => Ok(Value::Null),
+        })?;
+        Ok(self.value(name, value))
+    }
+
     pub(crate) fn rows(self, name: &'static str, numbers: &[Vec<f64>]) -> Result<Self, LineError> {
         let value = rows(numbers, &Path::Field(name))?;
         Ok(self.value(name, value))
@@ -46,6 +58,23 @@ impl Outputs {
     ) -> Result<Self, LineError> {
         let value = list(numbers, &Path::Field(name), |numbers, path| {
             rows(numbers, path)
+        })?;
+        Ok(self.value(name, value))
+    }
+
+    /// As [`problems`](Self::problems), with null for what is missing.
+    pub(crate) fn optional_problems(
+        self,
+        name: &'static str,
+        numbers: &[Vec<Vec<Option<f64>>>],
+    ) -> Result<Self, LineError> {
+        let value = list(numbers, &Path::Field(name), |rows, path| {
+            list(rows, path, |row, path| {
+                list(row, path, |number, path| match number {
+                    Some(number) => finite(*number, path),
+                    None => Ok(Value::Null),
+                })
+            })
         })?;
         Ok(self.value(name, value))
     }

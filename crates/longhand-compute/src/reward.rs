@@ -1,11 +1,12 @@
 //! The rewards on the wire.
 
 use longhand_reward_outcome::{
-    BoxedOptions, Checker, boxed_with, extract_boxed, overlong_penalty, overlong_slope,
+    BoxedOptions, Checker, Verdict, boxed_with, extract_boxed, overlong_penalty, overlong_slope,
 };
 use longhand_reward_teacher::turn_score;
 use serde_json::Value;
 
+use crate::certainty::{self, PERCENT_OPTION, verdict_name};
 use crate::error::LineError;
 use crate::inputs::Inputs;
 use crate::method::{Accepts, Field, Method, OptionEntry, Preset, required};
@@ -69,6 +70,17 @@ pub(crate) static METHODS: &[Method] = &[
         evaluate: |inputs| check(inputs, Checker::Numeric),
     },
     Method {
+        name: "answer-equivalence",
+        about: "proved to be the same answer, written differently: numbers, units, LaTeX, sets, intervals, algebra",
+        fields: PREDICTION,
+        options: &[PERCENT_OPTION],
+        gives: &[
+            required("reward", "number"),
+            required("verdict", "equal, different or unknown: the best one"),
+        ],
+        evaluate: answer_equivalence,
+    },
+    Method {
         name: "teacher-aligned",
         about: "TAMTRL's raw score: the mean probability of the memory's tokens",
         fields: &[required("token_probs", "[turn][token] numbers from 0 to 1")],
@@ -116,6 +128,10 @@ pub(crate) static METHODS: &[Method] = &[
         gives: &[required("reward", "[attempt] numbers from -1 to 0")],
         evaluate: overlong,
     },
+    certainty::CLUSTER_VOTE,
+    certainty::MAJORITY_VOTE,
+    certainty::SELF_CERTAINTY,
+    certainty::ENTROPY,
 ];
 
 const PREDICTION: &[Field] = &[
@@ -152,6 +168,23 @@ fn boxed(inputs: &Inputs) -> Result<Outputs, LineError> {
     Ok(Outputs::default()
         .number("reward", reward)?
         .value("extracted", extracted.map_or(Value::Null, Value::from)))
+}
+
+fn answer_equivalence(inputs: &Inputs) -> Result<Outputs, LineError> {
+    let prediction = inputs.text("prediction")?;
+    let equivalence = certainty::equivalence(inputs)?;
+    let answers = answers(inputs)?;
+    let verdicts: Vec<Verdict> = answers
+        .iter()
+        .map(|answer| equivalence.compare(prediction, answer))
+        .collect();
+    let best = [Verdict::Equal, Verdict::Different]
+        .into_iter()
+        .find(|verdict| verdicts.contains(verdict))
+        .unwrap_or(Verdict::Unknown);
+    Ok(Outputs::default()
+        .number("reward", f64::from(best == Verdict::Equal))?
+        .value("verdict", verdict_name(best)))
 }
 
 fn overlong(inputs: &Inputs) -> Result<Outputs, LineError> {

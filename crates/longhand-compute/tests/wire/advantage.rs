@@ -154,3 +154,104 @@ fn tamtrl() {
         r#"{"rewards": [[[0],[0.5,1]],[[1]]], "advantages": [[[-0.999998],[0,0.999998]],[[0]]]}"#,
     );
 }
+
+#[test]
+fn several_rewards() {
+    // Rewards [1,0,0,1 | 1,1,1,0] and [.9,.2,.4,.5 | .3 x 4]; numpy, ddof=1: see the crate's own tests.
+    let rewards =
+        r#""rewards": [[[1,0.9],[0,0.2],[0,0.4],[1,0.5]],[[1,0.3],[1,0.3],[1,0.3],[0,0.3]]]"#;
+    let lengths = r#""lengths": [[1,2,3,2],[1,1,2,4]]"#;
+    check(
+        &format!(r#"{{"estimator": "gdpo", {rewards}, "options": {{"weights": [0.5, 0.5]}}}}"#),
+        r#"{"advantages": [[1.589602,-1.346912,-0.861533,0.618843],[0.35728,0.35728,0.35728,-1.071839]]}"#,
+    );
+    check(
+        &format!(
+            r#"{{"estimator": "gdpo", {rewards}, {lengths}, "options": {{"eps": 1e-6, "batch_step": "tokens"}}}}"#
+        ),
+        r#"{"advantages": [[2.105581,-1.112367,-0.580432,1.041711],[0.755117,0.755117,0.755117,-0.810859]]}"#,
+    );
+    // CIRCA is half of each, without a batch step.
+    check(
+        &format!(r#"{{"estimator": "circa", {rewards}}}"#),
+        r#"{"advantages": [[1.112073,-0.942289,-0.602722,0.432938],[0.24995,0.24995,0.24995,-0.74985]]}"#,
+    );
+    check(
+        r#"{"estimator": "circa", "rewards": [[[0.6666666666666666,18.2],[0.6666666666666666,17.5],[0.3333333333333333,19.1],[0,16]]]}"#,
+        r#"{"advantages": [[0.582531,0.315160,0.404224,-1.301916]],
+            "columns": [[[0.783104,0.381958],[0.783104,-0.152783],[-0.261035,1.069483],[-1.305173,-1.298658]]]}"#,
+    );
+}
+
+#[test]
+fn missing_and_conditioned_rewards() {
+    // [0, -, 1] has standard scores -+.707107; an attempt without any reward gets 0.
+    let options = r#""options": {"eps": 0, "batch_step": "none"}"#;
+    check(
+        &format!(r#"{{"estimator": "gdpo", "rewards": [[[0],[null],[1]]], {options}}}"#),
+        r#"{"advantages": [[-0.707107,0,0.707107]], "columns": [[[-0.707107],[null],[0.707107]]]}"#,
+    );
+    // The second reward counts where the first is at least 1, so it is [1, 0, 0].
+    check(
+        r#"{"estimator": "gdpo", "rewards": [[[1,1],[0.5,1],[2,0]]],
+            "options": {"eps": 0, "batch_step": "none", "weights": [0, 1], "conditions": [null, {"reward": 0, "at_least": 1}]}}"#
+            .replace('\n', " ")
+            .as_str(),
+        r#"{"advantages": [[1.154701,-0.577350,-0.577350]]}"#,
+    );
+    for nothing in ["[]", "[[]]", "[[[]]]", "[[[null]]]", "[[[1]],[[2],[2]]]"] {
+        let line = format!(r#"{{"estimator": "gdpo", "rewards": {nothing}, {options}}}"#);
+        let found = super::answer(Kind::Advantage, &line);
+        let found = found["advantages"].as_array().expect("an answer");
+        let mut advantages = found
+            .iter()
+            .flat_map(|group| group.as_array().expect("a list"));
+        assert!(
+            advantages.all(|advantage| *advantage == 0.0),
+            "{line}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_with_several_rewards_is_named() {
+    let check = |fields: &str, parts: &[&str]| {
+        let line = format!(r#"{{"estimator": "gdpo", {fields}}}"#);
+        super::check_error(Kind::Advantage, &line, parts);
+    };
+    check(
+        r#""rewards": [[[1, 2], [1]]]"#,
+        &["`rewards[0][1]` has 1", "has 2"],
+    );
+    check(
+        r#""rewards": [[[1, "2"]]]"#,
+        &["`rewards[0][0][1]`", "a number"],
+    );
+    let rewards = r#""rewards": [[[1, 2]]]"#;
+    let options = |options: &str| format!(r#"{rewards}, "options": {{{options}}}"#);
+    check(
+        &options(r#""batch_step": "tokens""#),
+        &["`lengths` is missing"],
+    );
+    check(
+        &options(r#""weights": [1]"#),
+        &["`options.weights`", "2 numbers"],
+    );
+    check(&options(r#""weights": [1, "x"]"#), &["`options.weights`"]);
+    check(
+        &options(r#""conditions": [null]"#),
+        &["`options.conditions`"],
+    );
+    check(
+        &options(r#""conditions": [null, {"reward": 1, "at_least": 1}]"#),
+        &["`options.conditions`", "another"],
+    );
+    check(
+        &options(r#""conditions": [null, {"reward": 2, "at_least": 1}]"#),
+        &["`options.conditions`"],
+    );
+    check(
+        &format!(r#"{rewards}, "lengths": [[1, 2]]"#),
+        &["`lengths[0]` has 2 entries", "`rewards[0]` has 1"],
+    );
+}

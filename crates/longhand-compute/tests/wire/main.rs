@@ -1,6 +1,7 @@
 //! The wire format, line by line: one `check` for answers, one `check_error` for errors.
 
 mod advantage;
+mod entropy;
 mod errors;
 mod objective;
 mod reward;

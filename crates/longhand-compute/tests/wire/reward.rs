@@ -101,3 +101,126 @@ fn overlong() {
         r#"{"reward": [0, -1]}"#,
     );
 }
+
+#[test]
+fn answer_equivalence() {
+    check(
+        r#"{"reward": "answer-equivalence", "prediction": "\\frac{1}{2}", "answers": ["2", "50\\%"]}"#,
+        r#"{"reward": 1, "verdict": "equal"}"#,
+    );
+    check(
+        r#"{"reward": "answer-equivalence", "prediction": "50\\%", "answers": ["1/2"], "options": {"percent": "sign"}}"#,
+        r#"{"reward": 0, "verdict": "different"}"#,
+    );
+    check(
+        r#"{"reward": "answer-equivalence", "prediction": "10^10^10", "answers": ["1"]}"#,
+        r#"{"reward": 0, "verdict": "unknown"}"#,
+    );
+    check(
+        r#"{"reward": "answer-equivalence", "prediction": "(x+1)^2", "answers": ["x^2+2x+1"], "options": {"steps": 3}}"#,
+        r#"{"reward": 0, "verdict": "unknown"}"#,
+    );
+}
+
+// By hand: two of three read answers agree.
+#[test]
+fn cluster_vote() {
+    check(
+        r#"{"reward": "cluster-vote", "answers": ["5", "5.0", "7", null]}"#,
+        r#"{"reward": [0.6666667, 0.6666667, 0.3333333, 0], "clusters": [0, 0, 1, null], "sizes": [2, 1]}"#,
+    );
+    check(
+        r#"{"reward": "cluster-vote", "answers": ["5", "5.0", null], "options": {"relation": "string", "unread": "missing"}}"#,
+        r#"{"reward": [0.5, 0.5, null], "clusters": [0, 1, null], "sizes": [1, 1]}"#,
+    );
+    check(
+        r#"{"reward": "cluster-vote", "answers": ["1/2", "\\frac12", "0.5"], "options": {"relation": "numeric"}}"#,
+        r#"{"reward": [0.6666667, 0.3333333, 0.6666667], "sizes": [2, 1]}"#,
+    );
+    check(
+        r#"{"reward": "cluster-vote", "answers": []}"#,
+        r#"{"reward": [], "clusters": [], "sizes": []}"#,
+    );
+}
+
+#[test]
+fn majority_vote() {
+    check(
+        r#"{"reward": "majority-vote", "answers": ["7", "5", "5.0", null], "truth": "7"}"#,
+        r#"{"reward": [0, 1, 1, 0], "label": "5", "distinct": 2, "largest_share": 0.6666667,
+            "label_is_right": false, "reward_accuracy": 0.25}"#,
+    );
+    // The paper's code counts strings: 7 wins 2 to 1 to 1 to 1.
+    check(
+        r#"{"reward": "majority-vote", "answers": ["5", "7", "5.0", "7", "5.00"], "truth": "7", "options": {"vote": "strings"}}"#,
+        r#"{"reward": [0, 1, 0, 1, 0], "label": "7", "distinct": 4, "largest_share": 0.4,
+            "label_is_right": true, "reward_accuracy": 1}"#,
+    );
+    check(
+        r#"{"reward": "majority-vote", "answers": [null], "options": {"unread": "missing"}}"#,
+        r#"{"reward": [null], "label": null, "distinct": 0, "largest_share": 0,
+            "label_is_right": null, "reward_accuracy": null}"#,
+    );
+}
+
+// numpy: logsumexp([2, 1, 0, -1]) - mean = 1.940190, less log(4) .553895; entropy .947537; of two equal
+// logits .693147.
+#[test]
+fn self_certainty_and_entropy() {
+    let rows = "[[[2, 1, 0, -1], [5, 5, 5, 5]]]";
+    let line =
+        |name: &str, more: &str| format!(r#"{{"reward": "{name}", "logits": {rows}{more}}}"#);
+    check(
+        &line("self-certainty", ""),
+        r#"{"reward": [1.663242], "per_row": [[1.940190, 1.386294]]}"#,
+    );
+    check(
+        &line(
+            "self-certainty",
+            r#", "loss_mask": [[1]], "options": {"form": "kl"}"#,
+        ),
+        r#"{"reward": [0.553895], "per_row": [[0.553895, 0]]}"#,
+    );
+    check(
+        &line("self-certainty", r#", "options": {"alignment": "shifted"}"#),
+        r#"{"reward": [1.386294]}"#,
+    );
+    check(
+        &line(
+            "self-certainty",
+            r#", "loss_mask": [[0]], "options": {"empty": "missing"}"#,
+        ),
+        r#"{"reward": [null]}"#,
+    );
+    check(
+        &line("self-certainty", r#", "loss_mask": [[0]]"#),
+        r#"{"reward": [0]}"#,
+    );
+    // Two logits that are 2 apart: log(exp(2) + 1) - 1 = 1.126928.
+    check(
+        &line(
+            "self-certainty",
+            r#", "options": {"temperature": 0.5, "vocabulary": 2}"#,
+        ),
+        r#"{"per_row": [[1.126928, 0.693147]]}"#,
+    );
+    check(
+        &line("entropy", ""),
+        r#"{"reward": [-1.166916], "per_row": [[0.947537, 1.386294]]}"#,
+    );
+    check(
+        &line("entropy", r#", "loss_mask": [[1]], "has_answer": [1]"#),
+        r#"{"reward": [-0.947537]}"#,
+    );
+    check(
+        &line("entropy", r#", "has_answer": [0]"#),
+        r#"{"reward": [-7]}"#,
+    );
+    check(
+        &line(
+            "entropy",
+            r#", "has_answer": [0], "options": {"without_answer": null, "vocabulary": 1}"#,
+        ),
+        r#"{"reward": [0]}"#,
+    );
+}

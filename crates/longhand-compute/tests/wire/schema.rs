@@ -15,6 +15,10 @@ fn sample(kind: Kind, name: &str) -> String {
         (Kind::Advantage, "gae") => {
             format!(r#"{rewards}, {mask}, "values": [[0.5, 1, 0], [0.25, 1]]"#)
         }
+        (Kind::Advantage, "gdpo" | "circa") => {
+            r#""rewards": [[[1, 0.5], [0, null], [0.5, 0]], [[0.25, 1], [1, 0]]], "lengths": [[1, 2, 3], [4, 5]]"#
+                .to_owned()
+        }
         (Kind::Advantage, "reinforce-plus-plus") => format!("{rewards}, {mask}"),
         (Kind::Advantage, "tamtrl") => {
             r#""turn_scores": [[[0.9, 0.7], [0.8]], [[0.3]]], "outcomes": [[1, 0], [1]]"#.to_owned()
@@ -26,17 +30,28 @@ fn sample(kind: Kind, name: &str) -> String {
                 "old_logprobs",
                 "ref_logprobs",
                 "rollout_logprobs",
+                "entropies",
             ]
             .iter()
-            .zip(["-1", "-1.3", "-2", "-0.4"])
+            .zip(["-1", "-1.3", "-2", "-0.4", "0.7"])
             .map(|(name, x)| format!(r#""{name}": [[{x}, -2, -3], [-1, {x}]]"#));
             let logprobs: Vec<String> = logprobs.collect();
             format!(
-                r#"{}, {mask}, "advantages": [[1, 1, -1], [-2, 0.5]]"#,
+                r#"{}, {mask}, "advantages": [[1, 1, -1], [-2, 0.5]], "micro_batches": [1, 1]"#,
                 logprobs.join(", ")
             )
         }
         (Kind::Reward, "teacher-aligned") => r#""token_probs": [[0.5, 0.25], [1]]"#.to_owned(),
+        (Kind::Reward, "cluster-vote") => r#""answers": ["5", "5.0", null, "7"]"#.to_owned(),
+        (Kind::Reward, "majority-vote") => {
+            r#""answers": ["5", "5.0", null, "7"], "truth": "5""#.to_owned()
+        }
+        (Kind::Reward, "self-certainty" | "entropy") => {
+            let logits = r#""logits": [[[2, 1], [0, 1], [3, 1]]], "loss_mask": [[1, 0]]"#;
+            let answer = r#", "has_answer": [0]"#;
+            let answer = if name == "entropy" { answer } else { "" };
+            format!("{logits}{answer}")
+        }
         (Kind::Reward, "overlong") => r#""lengths": [1, 17000, 30000]"#.to_owned(),
         (Kind::Reward, _) => r#""prediction": "so \\boxed{X}", "answers": ["x", "1"]"#.to_owned(),
     };
@@ -69,16 +84,26 @@ fn every_method_is_there() {
         "advantage opo",
         "advantage gae",
         "advantage tamtrl",
+        "advantage gdpo",
+        "advantage circa",
         "objective ppo-clip",
         "objective gspo",
         "objective cispo",
+        "objective kl-cov",
+        "objective clip-cov",
+        "objective stare",
         "reward exact-match",
         "reward token-f1",
         "reward contains",
         "reward boxed",
         "reward numeric",
+        "reward answer-equivalence",
         "reward teacher-aligned",
         "reward overlong",
+        "reward cluster-vote",
+        "reward majority-vote",
+        "reward self-certainty",
+        "reward entropy",
     ];
     assert_eq!(names, expected);
 }

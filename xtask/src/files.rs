@@ -26,7 +26,7 @@ const TOP_LEVEL: &[&str] = &[
 ];
 
 /// Folders that `.gitignore` names: builds, runs, fetched models.
-const IGNORED: &[&str] = &["models", "runs", "target"];
+const IGNORED: &[&str] = &["data", "models", "runs", "target"];
 
 /// Paths of all files of the project relative to `root`, sorted, with `/` between their parts.
 ///

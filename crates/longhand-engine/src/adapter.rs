@@ -283,6 +283,14 @@ impl Adapter {
         })
     }
 
+    /// Whether it changes nothing, as a fresh one: every `B` is zero.
+    pub fn is_fresh(&self) -> bool {
+        let (pairs, _) = self.weights.values.as_chunks::<2>();
+        pairs
+            .iter()
+            .all(|[_, b]| b.iter().all(|value| *value == 0.0))
+    }
+
     /// The model's weights with the adapter's part added, `W + (alpha / rank) · A B`, summed in f64.
     ///
     /// # Panics

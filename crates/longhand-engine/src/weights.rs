@@ -42,8 +42,14 @@ impl Weights {
         Self::of_parameters(&parameters(config), source)
     }
 
-    /// The same for any parameters.
-    pub(crate) fn of_parameters<E>(
+    /// The same for any parameters, as those of an adapter.
+    ///
+    /// # Errors
+    /// Those of `source`.
+    ///
+    /// # Panics
+    /// When a list has another length than its shape says.
+    pub fn of_parameters<E>(
         parameters: &[Parameter],
         mut source: impl FnMut(&Parameter) -> Result<Vec<f32>, E>,
     ) -> Result<Self, E> {

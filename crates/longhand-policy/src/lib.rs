@@ -19,18 +19,16 @@ mod on_burn;
 mod on_cpu;
 mod optimizer;
 mod policy;
-mod tensor_file;
 mod tokenizer;
-mod weights;
 
 pub use backend::{BACKEND, Device};
 pub use compute::{Compute, Engine, RolloutWeights};
 pub use longhand_engine::{
-    Cpu, CpuError, Family, Format, GenerateError, Initialisation, Isa, Keep, Model, ModelConfig,
-    ModelConfigError, PassBuffers, Precision, RopeScaling, Weights,
+    Cpu, CpuError, Family, Format, GenerateError, Initialisation, Isa, Keep, LoraConfig, LoraError,
+    Model, ModelConfig, ModelConfigError, Numbers, PassBuffers, Precision, RopeScaling,
+    SaveOptions, Target, Weights, WeightsError,
 };
 pub use on_burn::NoBf16;
 pub use optimizer::{AdamW, AdamWSettings, OptimizerError};
 pub use policy::{BrokenTensor, Generator, Pass, Policy, PolicyError, Scores};
 pub use tokenizer::{TextTokenizer, TokenizerError, TokenizerKind, train_tokenizer};
-pub use weights::WeightsError;

@@ -17,7 +17,7 @@ use burn::{
     module::{AutodiffModule, Module, ModuleVisitor, Param},
     tensor::{Int, Tensor, backend::Backend as AnyBackend},
 };
-use longhand_engine::{ModelConfig, Parameter, Precision, Weights};
+use longhand_engine::{Adapter, LoraConfig, ModelConfig, Parameter, Precision, Weights};
 use longhand_rollout::{Context, PrefixGroup, WeightsId, prefix_groups};
 
 pub use self::products::NoBf16;
@@ -25,7 +25,7 @@ pub(crate) use self::{generate::Generator, model::Transformer};
 use self::{
     layout::Layout,
     model::{id_tensor, index_tensor},
-    products::Products,
+    products::{Products, Projecting},
     shapes::Shapes,
     tree_attention::Heads,
 };
@@ -41,6 +41,8 @@ pub(crate) struct OnBurn {
     products: Products,
     shapes: Shapes,
     model: Transformer<AutodiffBackend>,
+    /// What the adapter beside the weights is; none when the weights themselves are trained.
+    lora: Option<LoraConfig>,
     version: u64,
     device: Device,
 }
@@ -68,6 +70,7 @@ impl OnBurn {
             products: Products::new(precision, device)?,
             shapes: Shapes::OF_BACKEND,
             model: assemble(config, weights, device),
+            lora: None,
             version: 0,
             device: Device::clone(device),
         })
@@ -78,7 +81,47 @@ impl OnBurn {
         Self {
             config: config.clone(),
             model: assemble(config, weights, &self.device),
+            lora: None,
             ..self.clone()
+        }
+    }
+
+    /// The same weights, frozen, with an adapter beside them. They are not copied.
+    pub(crate) fn with_adapter(&self, adapter: &Adapter) -> Self {
+        Self {
+            model: self.model.with_adapter(&self.config, adapter, &self.device),
+            lora: Some(adapter.config.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The same weights alone. They are not copied.
+    pub(crate) fn without_adapter(&self) -> Self {
+        Self {
+            model: self.model.without_adapter(),
+            lora: None,
+            ..self.clone()
+        }
+    }
+
+    /// The adapter as it is now.
+    pub(crate) fn adapter(&self) -> Option<Adapter> {
+        let config = self.lora.clone()?;
+        let mut lists = model::adapter_values(&self.model).into_iter();
+        let next =
+            |_: &Parameter| Ok::<_, std::convert::Infallible>(lists.next().unwrap_or_default());
+        let adapter = Adapter::assemble(&self.config, config, next);
+        Some(adapter.unwrap_or_else(|never| match never {}))
+    }
+
+    fn projecting(&self, is_training: bool) -> Projecting {
+        let lora = self.lora.as_ref();
+        Projecting {
+            products: self.products,
+            lora_scale: lora.map_or(1.0, LoraConfig::scale),
+            lora_dropout: lora
+                .filter(|_| is_training)
+                .map_or(0.0, |lora| lora.dropout),
         }
     }
 
@@ -139,7 +182,7 @@ impl OnBurn {
     pub(crate) fn generator(&self) -> Generator {
         Generator::new(
             self.config.clone(),
-            self.products,
+            self.projecting(false),
             self.shapes,
             self.model.valid(),
             self.n_ids,
@@ -148,9 +191,19 @@ impl OnBurn {
     }
 
     /// Each prefix is run once, gradients included.
-    pub(crate) fn forward(&self, contexts: &[Context<'_>], temperature: f64) -> BurnPass {
+    /// An adapter with dropout leaves out the same numbers for the same key.
+    pub(crate) fn forward(
+        &self,
+        contexts: &[Context<'_>],
+        temperature: f64,
+        dropout_key: u64,
+    ) -> BurnPass {
         let groups = Grouped::new(contexts);
-        let (hidden, targets) = self.hidden_at_targets(&self.model, &groups.groups);
+        let projecting = self.projecting(true);
+        if 0.0 < projecting.lora_dropout {
+            Backend::seed(&self.device, dropout_key);
+        }
+        let (hidden, targets) = self.hidden_at_targets(&self.model, projecting, &groups.groups);
         let head = self.model.head(self.n_ids);
         let (logprobs, scores) = head::differentiable_logprobs(hidden, head, targets, temperature);
         let order = groups.order(&self.device);
@@ -163,7 +216,8 @@ impl OnBurn {
     pub(crate) fn score(&self, contexts: &[Context<'_>], temperature: f64) -> Scores {
         let groups = Grouped::new(contexts);
         let model = self.model.valid();
-        let (hidden, targets) = self.hidden_at_targets(&model, &groups.groups);
+        let projecting = self.projecting(false);
+        let (hidden, targets) = self.hidden_at_targets(&model, projecting, &groups.groups);
         let scores = head::score(hidden, model.head(self.n_ids), targets, temperature);
         to_host_scores(scores.select(&groups.order(&self.device)))
     }
@@ -173,6 +227,7 @@ impl OnBurn {
     fn hidden_at_targets<B>(
         &self,
         model: &Transformer<B>,
+        projecting: Projecting,
         groups: &[PrefixGroup],
     ) -> (Tensor<B, 2>, Tensor<Backend, 1, Int>)
     where
@@ -187,7 +242,7 @@ impl OnBurn {
         let mut attention = layout.attention(Heads::of(config), device);
         let ids = id_tensor(&layout.ids, device);
         let positions = &layout.positions;
-        let hidden = model.trunk(config, self.products, ids, positions, &mut attention);
+        let hidden = model.trunk(config, projecting, ids, positions, &mut attention);
         let n_rows = self
             .shapes
             .rows(layout.targets.len(), head::rows_at_a_time(self.n_ids));
@@ -359,7 +414,7 @@ mod tests {
                 self.1.push(gradient.into_data().iter::<f32>().collect());
             }
         }
-        let BurnPass { logprobs, .. } = on_burn.forward(contexts, 0.8);
+        let BurnPass { logprobs, .. } = on_burn.forward(contexts, 0.8, 0);
         let n = logprobs.dims()[0];
         let weights: Vec<f32> = (0..n).map(|place| 1.0 - 0.3 * place as f32).collect();
         let weights = Tensor::from_floats(&weights[..], on_burn.device());

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use longhand_engine::{Format, Model, ModelConfig, Weights};
+use longhand_engine::{Adapter, Format, Model, ModelConfig, Weights};
 use longhand_rollout::WeightsId;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::compute::{Compute, RolloutWeights};
 
@@ -13,6 +14,10 @@ pub(crate) struct OnCpu {
     n_ids: usize,
     compute: Compute,
     weights: Arc<Weights>,
+    /// Of the weights alone.
+    weights_digest: OnceLock<u128>,
+    /// What is trained beside the weights, which then are frozen.
+    adapter: Option<Adapter>,
     version: u64,
     digest: OnceLock<u128>,
     model: OnceLock<Packed>,
@@ -38,6 +43,8 @@ impl OnCpu {
             n_ids,
             compute: compute.clone(),
             weights: Arc::new(weights),
+            weights_digest: OnceLock::new(),
+            adapter: None,
             version: 0,
             digest: OnceLock::new(),
             model: OnceLock::new(),
@@ -45,15 +52,53 @@ impl OnCpu {
         }
     }
 
+    /// The same weights, with another adapter beside them or none. They are not copied, nor packed again.
+    pub(crate) fn with_adapter(&self, adapter: Option<Adapter>) -> Self {
+        let mut other = Self {
+            adapter,
+            ..self.clone()
+        };
+        other.digest = OnceLock::new();
+        // Packed now, if it was not yet, so that both hold the same memory.
+        let _ = self.packed();
+        other.adapt();
+        other
+    }
+
     pub(crate) fn weights(&self) -> &Weights {
         &self.weights
     }
 
+    pub(crate) fn adapter(&self) -> Option<&Adapter> {
+        self.adapter.as_ref()
+    }
+
+    /// What updates change.
+    pub(crate) fn trained(&self) -> &Weights {
+        match &self.adapter {
+            Some(adapter) => &adapter.weights,
+            None => &self.weights,
+        }
+    }
+
+    /// A digest of the weights without the adapter.
+    pub(crate) fn weights_digest(&self) -> u128 {
+        let digest = || self.weights.digest(&self.compute.cpu);
+        *self.weights_digest.get_or_init(digest)
+    }
+
     /// The version of the weights as they are now.
     pub(crate) fn weights_id(&self) -> WeightsId {
-        let digest = self
-            .digest
-            .get_or_init(|| self.weights.digest(&self.compute.cpu));
+        let digest = self.digest.get_or_init(|| match &self.adapter {
+            Some(adapter) => {
+                let digests = [
+                    self.weights_digest(),
+                    adapter.weights.digest(&self.compute.cpu),
+                ];
+                xxh3_128(digests.map(u128::to_le_bytes).as_flattened())
+            }
+            None => self.weights_digest(),
+        });
         WeightsId {
             version: self.version,
             digest: Some(*digest),
@@ -97,18 +142,42 @@ impl OnCpu {
             &self.weights,
             format,
         );
+        let model = match &self.adapter {
+            Some(adapter) => model.with_adapter(adapter),
+            None => model,
+        };
         Packed {
             model: Arc::new(model),
             of: self.weights_id(),
         }
     }
 
-    /// Changes the weights; what was packed is packed again when it is asked for.
+    /// Puts the adapter as it is now beside what was packed.
+    fn adapt(&mut self) {
+        let of = self.weights_id();
+        for packed in [&mut self.model, &mut self.sampler] {
+            if let Some(Packed { model, .. }) = packed.take() {
+                let model = match &self.adapter {
+                    Some(adapter) => model.with_adapter(adapter),
+                    None => model.without_adapter(),
+                };
+                let model = Arc::new(model);
+                *packed = OnceLock::from(Packed { model, of });
+            }
+        }
+    }
+
+    /// Changes what is trained; what was packed is packed again when it is asked for.
     pub(crate) fn update(&mut self, update: impl FnOnce(&mut Weights)) {
-        // A reference policy may hold the same weights; then it keeps them and these are a copy.
-        update(Arc::make_mut(&mut self.weights));
         self.version += 1;
         self.digest = OnceLock::new();
+        if let Some(adapter) = &mut self.adapter {
+            update(&mut adapter.weights);
+            return self.adapt();
+        }
+        // A reference policy may hold the same weights; then it keeps them and these are a copy.
+        update(Arc::make_mut(&mut self.weights));
+        self.weights_digest = OnceLock::new();
         self.sampler = OnceLock::new();
         if let Some(packed) = self.model.take() {
             match Arc::try_unwrap(packed.model) {

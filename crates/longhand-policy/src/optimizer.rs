@@ -1,4 +1,4 @@
-//! AdamW over a policy's weights (arXiv:1711.05101), with the gradient's global norm clipped.
+//! AdamW over what is trained of a policy (arXiv:1711.05101), with the gradient's global norm clipped.
 //!
 //! `m ← β₁ m + (1 − β₁) g`, `v ← β₂ v + (1 − β₂) g²`,
 //! `w ← w − lr · (m̂ / (√v̂ + ε) + λ w)`
@@ -74,9 +74,9 @@ impl AdamW {
         if matches!(self.state, State::New) {
             self.state = match policy.body() {
                 Body::Cpu(on_cpu) => State::Cpu(Box::new(CpuState {
-                    gradients: on_cpu.weights().zeros_like(),
-                    m: on_cpu.weights().zeros_like(),
-                    v: on_cpu.weights().zeros_like(),
+                    gradients: on_cpu.trained().zeros_like(),
+                    m: on_cpu.trained().zeros_like(),
+                    v: on_cpu.trained().zeros_like(),
                     n_updates: 0,
                     has_gradient: false,
                     buffers: PassBuffers::default(),
@@ -104,7 +104,7 @@ impl AdamW {
         }
     }
 
-    /// The gradient gathered so far, in the order of the policy's parameters; none when there is none.
+    /// The gradient gathered so far, in the order of [`Policy::trained_parameters`]; none when there is none.
     pub fn gradient(&self, policy: &Policy) -> Option<Vec<Vec<f32>>> {
         match (&self.state, policy.body()) {
             (State::Cpu(state), _) if state.has_gradient => Some(state.gradients.values().to_vec()),

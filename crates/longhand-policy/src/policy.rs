@@ -5,13 +5,14 @@ use std::{
     fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use longhand_chat::{ChatError, ChatTemplate, stop_ids};
+use longhand_chat::{ChatError, stop_ids};
 use longhand_engine::{
-    Format, GenerateError, Initialisation, ModelConfig, ModelConfigError, NotFinite, Parameter,
-    PassBuffers, Weights, parameters,
+    Adapter, AdapterError, AdapterNote, DropoutKey, Format, GenerateError, Initialisation,
+    LoraConfig, LoraError, ModelConfig, ModelConfigError, NotFinite, Parameter, PassBuffers,
+    SaveOptions, Weights, WeightsError, adapter_parameters, load_adapter, load_weights, parameters,
+    read_adapter_config, save_adapter, save_weights,
 };
 use longhand_rollout::{Completion, Context, Generate, Request, Sampling, ServeError, WeightsId};
 use rand_chacha::ChaCha8Rng;
@@ -24,7 +25,6 @@ use crate::{
     on_burn::{self, BurnPass, NoBf16, OnBurn},
     on_cpu::{OnCpu, Packed},
     tokenizer::{TextTokenizer, TokenizerError},
-    weights::{self, WeightsError},
 };
 
 /// A language model that is trained. One copy of the weights serves rollouts, scoring and training.
@@ -32,9 +32,9 @@ use crate::{
 pub struct Policy {
     config: ModelConfig,
     tokenizer: TextTokenizer,
-    /// None where there are no chats.
-    chat: Option<Arc<ChatTemplate>>,
     companions: Companions,
+    /// Where the weights were read; none when they were drawn.
+    folder: Option<PathBuf>,
     compute: Compute,
     body: Body,
 }
@@ -70,12 +70,52 @@ pub enum PolicyError {
         /// What is wrong.
         source: ModelConfigError,
     },
-    /// The folder's chat template or generation settings cannot be used.
+    /// The folder's generation settings cannot be used.
     #[error(transparent)]
     Chat(#[from] ChatError),
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// An adapter's files cannot be used.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// The settings make no adapter.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+    /// An adapter without the model it belongs to.
+    #[error(
+        "{path} names `{base}` as the model that the adapter belongs to, and there is no such folder: get \
+         the model and write its folder into `base_model_name_or_path`"
+    )]
+    NoBase {
+        /// The adapter's settings.
+        path: PathBuf,
+        /// The model they name.
+        base: String,
+    },
+    /// An adapter on an adapter.
+    #[error(
+        "{0} is an adapter already: go on with it as it is (without `policy.lora`), or merge it first with \
+         `longhand export --merge`"
+    )]
+    IsAdapter(PathBuf),
+    /// An adapter that stands beside weights of which no file is known.
+    #[error(
+        "an adapter is saved beside the model it belongs to, and this one has no folder: save the model \
+         first and read it from there"
+    )]
+    NoFolderOfBase,
+    /// Another model than the adapter was trained with.
+    #[error(
+        "the adapter in {adapter} was trained with other weights than those in {base}: their digests \
+         differ"
+    )]
+    OtherBase {
+        /// The adapter's folder.
+        adapter: PathBuf,
+        /// The model's.
+        base: PathBuf,
+    },
     /// The tokenizer cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -159,14 +199,24 @@ impl Policy {
     }
 
     /// Reads a folder in Hugging Face layout: `config.json`, `tokenizer.json`, and `model.safetensors` or the
-    /// files that `model.safetensors.index.json` names. Where there are a chat template and
-    /// `generation_config.json`, they say how to talk to the model and which tokens end what it says.
+    /// files that `model.safetensors.index.json` names. Where there is `generation_config.json`, it says which
+    /// tokens end what the model says.
+    ///
+    /// A folder in PEFT layout, with `adapter_config.json`, is an adapter: the model that it names is read,
+    /// and the adapter stands beside it.
     ///
     /// # Errors
     /// When one of them cannot be read, or they do not belong together.
     pub fn load(folder: &Path, compute: &Compute) -> Result<Self, PolicyError> {
         if !folder.is_dir() {
             return Err(PolicyError::NoFolder(folder.to_owned()));
+        }
+        if is_adapter(folder) {
+            let base = base_of(folder)?;
+            if is_adapter(&base) {
+                return Err(PolicyError::IsAdapter(base));
+            }
+            return Self::load(&base, compute)?.with_adapter_of(folder);
         }
         let path = folder.join("config.json");
         let text = fs::read_to_string(&path).map_err(|source| PolicyError::Io {
@@ -181,15 +231,11 @@ impl Policy {
                 ids => ids?,
             };
         }
-        let chat = match ChatTemplate::load(folder) {
-            Err(ChatError::NoTemplate { .. }) => None,
-            chat => Some(Arc::new(chat?)),
-        };
         let tokenizer = TextTokenizer::load(&folder.join("tokenizer.json"))?;
-        let weights = weights::load(folder, &config)?;
+        let weights = load_weights(folder, &config)?;
         Ok(Self {
-            chat,
             companions: Companions::load(folder)?,
+            folder: Some(absolute(folder)?),
             ..Self::new(config, tokenizer, weights, compute)?
         })
     }
@@ -214,25 +260,150 @@ impl Policy {
         Ok(Self {
             config,
             tokenizer,
-            chat: None,
             companions: Companions::default(),
+            folder: None,
             compute: compute.clone(),
             body,
         })
     }
 
-    /// Writes the three files, and those that came with the model, into an existing folder. Not atomic: write to a fresh folder and rename it.
+    /// Writes the policy into an existing folder: the three files and those that came with the model, or
+    /// the adapter alone where one is trained. Not atomic: write to a fresh folder and rename it.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or an adapter's model is in no folder.
+    pub fn save(&self, folder: &Path) -> Result<(), PolicyError> {
+        let Some(adapter) = self.adapter() else {
+            return self.save_whole(folder, &SaveOptions::default());
+        };
+        let base = self.folder.as_ref().ok_or(PolicyError::NoFolderOfBase)?;
+        let note = AdapterNote {
+            base_model: base.display().to_string(),
+            base_digest: Some(self.base_digest()),
+        };
+        Ok(save_adapter(&self.config, &adapter, &note, folder)?)
+    }
+
+    /// Writes a whole model, its adapter merged into the weights, into an existing folder.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<(), PolicyError> {
+    pub fn save_whole(&self, folder: &Path, options: &SaveOptions) -> Result<(), PolicyError> {
         let path = folder.join("config.json");
         fs::write(&path, self.config.to_json())
             .map_err(|source| PolicyError::Io { path, source })?;
-        let path = folder.join("model.safetensors");
-        weights::save(&self.config, &self.weights(), &path)?;
+        let weights = match self.adapter() {
+            Some(adapter) => Cow::Owned(adapter.merged(&self.config, &self.weights())),
+            None => self.weights(),
+        };
+        save_weights(&self.config, &weights, folder, options)?;
+        self.save_beside(folder)
+    }
+
+    /// Writes the tokenizer and what came with the model.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save_beside(&self, folder: &Path) -> Result<(), PolicyError> {
         self.companions.save(folder)?;
         Ok(self.tokenizer.save(&folder.join("tokenizer.json"))?)
+    }
+
+    /// The same weights, from now on frozen, with a fresh adapter beside them, which changes nothing yet.
+    /// They are not copied.
+    ///
+    /// # Errors
+    /// When the settings make no adapter, or there is one already.
+    pub fn with_fresh_adapter(
+        &self,
+        lora: LoraConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Self, PolicyError> {
+        lora.check()?;
+        if self.adapter().is_some() {
+            let folder = self.folder.clone().unwrap_or_default();
+            return Err(PolicyError::IsAdapter(folder));
+        }
+        Ok(self.with_adapter(Adapter::fresh(&self.config, lora, rng)))
+    }
+
+    /// The same weights with the adapter of a folder beside them instead of their own. They are not
+    /// copied.
+    ///
+    /// # Errors
+    /// When the folder's adapter cannot be read or was trained with other weights.
+    pub fn with_adapter_of(&self, folder: &Path) -> Result<Self, PolicyError> {
+        let adapter = load_adapter(folder, &self.config)?;
+        let noted = read_adapter_config(folder)?.base_digest;
+        if noted.is_some_and(|noted| noted != self.base_digest()) {
+            return Err(PolicyError::OtherBase {
+                adapter: folder.to_owned(),
+                base: self.folder.clone().unwrap_or_default(),
+            });
+        }
+        Ok(self.with_adapter(adapter))
+    }
+
+    fn with_adapter(&self, adapter: Adapter) -> Self {
+        self.with_body(match &self.body {
+            Body::Cpu(on_cpu) => Body::Cpu(Box::new(on_cpu.with_adapter(Some(adapter)))),
+            Body::Burn(on_burn) => Body::Burn(Box::new(on_burn.with_adapter(&adapter))),
+        })
+    }
+
+    /// The weights without the adapter that is trained beside them: what it began from. They are not
+    /// copied.
+    #[must_use]
+    pub fn without_adapter(&self) -> Self {
+        self.with_body(match &self.body {
+            Body::Cpu(on_cpu) => Body::Cpu(Box::new(on_cpu.with_adapter(None))),
+            Body::Burn(on_burn) => Body::Burn(Box::new(on_burn.without_adapter())),
+        })
+    }
+
+    /// The policy as it is now, to be compared with later: an adapter that has changed nothing yet is left
+    /// off. It holds the same memory until this one's weights change, and with an adapter for ever.
+    #[must_use]
+    pub fn as_reference(&self) -> Self {
+        match self.adapter() {
+            Some(adapter) if adapter.is_fresh() => self.without_adapter(),
+            _ => self.clone(),
+        }
+    }
+
+    fn with_body(&self, body: Body) -> Self {
+        let Self {
+            config,
+            tokenizer,
+            companions,
+            folder,
+            compute,
+            body: _,
+        } = self;
+        Self {
+            config: config.clone(),
+            tokenizer: tokenizer.clone(),
+            companions: companions.clone(),
+            folder: folder.clone(),
+            compute: compute.clone(),
+            body,
+        }
+    }
+
+    /// The adapter as it is now; none when the weights themselves are trained.
+    pub fn adapter(&self) -> Option<Cow<'_, Adapter>> {
+        match &self.body {
+            Body::Cpu(on_cpu) => on_cpu.adapter().map(Cow::Borrowed),
+            Body::Burn(on_burn) => on_burn.adapter().map(Cow::Owned),
+        }
+    }
+
+    /// A digest of the weights without the adapter.
+    fn base_digest(&self) -> u128 {
+        match &self.body {
+            Body::Cpu(on_cpu) => on_cpu.weights_digest(),
+            Body::Burn(on_burn) => on_burn.weights().digest(&self.compute.cpu),
+        }
     }
 
     /// Its sizes.
@@ -245,9 +416,10 @@ impl Policy {
         &self.tokenizer
     }
 
-    /// How to talk to it; none where its folder has no chat template.
-    pub fn chat(&self) -> Option<&ChatTemplate> {
-        self.chat.as_deref()
+    /// Where its weights were read, an adapter's model's rather than the adapter's; none when they were
+    /// drawn. A chat template is there.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// How it computes.
@@ -270,7 +442,7 @@ impl Policy {
         }
     }
 
-    /// Its trained numbers.
+    /// The model's numbers, without an adapter's.
     pub fn weights(&self) -> Cow<'_, Weights> {
         match &self.body {
             Body::Cpu(on_cpu) => Cow::Borrowed(on_cpu.weights()),
@@ -296,7 +468,24 @@ impl Policy {
         self
     }
 
-    /// The first weight that is NaN or infinite; none when all are finite.
+    /// What updates change: all parameters of the model, or those of the adapter.
+    pub fn trained_parameters(&self) -> Vec<Parameter> {
+        match self.adapter() {
+            Some(adapter) => adapter_parameters(&self.config, &adapter.config),
+            None => parameters(&self.config),
+        }
+    }
+
+    /// The numbers that updates change, in the order of [`Policy::trained_parameters`].
+    pub fn trained_weights(&self) -> Cow<'_, Weights> {
+        match self.adapter() {
+            Some(Cow::Borrowed(adapter)) => Cow::Borrowed(&adapter.weights),
+            Some(Cow::Owned(adapter)) => Cow::Owned(adapter.weights),
+            None => self.weights(),
+        }
+    }
+
+    /// The first trained number that is NaN or infinite; none when all are finite.
     pub fn first_not_finite(&self) -> Option<BrokenTensor> {
         if let Body::Burn(on_burn) = &self.body
             && on_burn.has_finite_norm()
@@ -304,13 +493,13 @@ impl Policy {
             // Asked after every update: the weights stay where they are.
             return None;
         }
-        let found = self.weights().first_not_finite(&self.compute.cpu);
+        let found = self.trained_weights().first_not_finite(&self.compute.cpu);
         found.map(|found| self.broken(found))
     }
 
     /// A number's place by its parameter's name.
     pub(crate) fn broken(&self, found: NotFinite) -> BrokenTensor {
-        let mut parameters = parameters(&self.config);
+        let mut parameters = self.trained_parameters();
         BrokenTensor {
             name: parameters.swap_remove(found.parameter_idx).name,
             idx: found.value_idx,
@@ -318,14 +507,16 @@ impl Policy {
         }
     }
 
-    /// Every tensor by its Hugging Face name with its values, in a fixed order.
+    /// Every trained tensor by its Hugging Face name with its values, in a fixed order.
     pub fn named_weights(&self) -> Vec<(String, Vec<f32>)> {
-        let names = parameters(&self.config);
-        let names = names.into_iter().map(|Parameter { name, .. }| name);
-        names.zip(self.weights().values().to_vec()).collect()
+        let names = self.trained_parameters().into_iter();
+        let names = names.map(|Parameter { name, .. }| name);
+        names
+            .zip(self.trained_weights().values().to_vec())
+            .collect()
     }
 
-    /// The same policy with other numbers.
+    /// The same policy with other numbers in place of the model's, and without its adapter.
     #[must_use]
     pub fn with_weights(&self, weights: Weights) -> Self {
         let n_ids = self.tokenizer.n_ids();
@@ -340,10 +531,7 @@ impl Policy {
                 Body::Burn(Box::new(on_burn.with_weights(&self.config, &weights)))
             }
         };
-        Self {
-            body,
-            ..self.clone()
-        }
+        self.with_body(body)
     }
 
     /// The same policy with other tokens that end a completion.
@@ -353,7 +541,11 @@ impl Policy {
         // It would say otherwise.
         self.companions = self.companions.without(GENERATION_CONFIG);
         let weights = self.weights().into_owned();
-        self.with_weights(weights)
+        let other = self.with_weights(weights);
+        match self.adapter() {
+            Some(adapter) => other.with_adapter(adapter.into_owned()),
+            None => other,
+        }
     }
 
     /// The format of the engine's products; none on burn.
@@ -412,7 +604,8 @@ impl Policy {
     /// gradient. What contexts begin with in common is run once, gradients included.
     ///
     /// The distribution is `softmax(logits / temperature)` over the tokenizer's ids. `buffers` are those
-    /// that the last pass gave back, or none.
+    /// that the last pass gave back, or none. `dropout_key` says which numbers an adapter with dropout
+    /// leaves out, the same ones for the same key.
     ///
     /// # Panics
     /// When there is no sampled token, or a prompt is empty.
@@ -421,20 +614,24 @@ impl Policy {
         contexts: &[Context<'_>],
         temperature: f64,
         buffers: PassBuffers,
+        dropout_key: u64,
     ) -> Pass {
         match &self.body {
             Body::Cpu(on_cpu) => {
-                let pass =
-                    on_cpu
-                        .model()
-                        .forward(contexts, temperature, self.compute.keep, buffers);
+                let pass = on_cpu.model().forward(
+                    contexts,
+                    temperature,
+                    self.compute.keep,
+                    buffers,
+                    Some(DropoutKey(dropout_key)),
+                );
                 Pass {
                     scores: scores_of(pass.scores().clone()),
                     way_back: WayBack::Cpu(Box::new(pass)),
                 }
             }
             Body::Burn(on_burn) => {
-                let pass = on_burn.forward(contexts, temperature);
+                let pass = on_burn.forward(contexts, temperature, dropout_key);
                 Pass {
                     scores: pass.scores.clone(),
                     way_back: WayBack::Burn(Box::new(pass)),
@@ -453,6 +650,29 @@ impl Policy {
             Body::Burn(on_burn) => on_burn.score(contexts, temperature),
         }
     }
+}
+
+fn is_adapter(folder: &Path) -> bool {
+    folder.join("adapter_config.json").is_file()
+}
+
+/// The folder of the model that an adapter belongs to.
+fn base_of(folder: &Path) -> Result<PathBuf, PolicyError> {
+    let base = read_adapter_config(folder)?.base_model;
+    let found = Path::new(&base);
+    if found.is_dir() {
+        Ok(found.to_owned())
+    } else {
+        let path = folder.join("adapter_config.json");
+        Err(PolicyError::NoBase { path, base })
+    }
+}
+
+fn absolute(folder: &Path) -> Result<PathBuf, PolicyError> {
+    fs::canonicalize(folder).map_err(|source| PolicyError::Io {
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 fn scores_of(scores: longhand_engine::TokenScores) -> Scores {

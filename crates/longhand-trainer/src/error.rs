@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use longhand_config::ConfigError;
 use longhand_memory::ReaderError;
 use longhand_policy::{CpuError, OptimizerError, PolicyError, TokenizerError};
+use longhand_reading::PromptingError;
 use longhand_reward_judge::JudgeError;
 use longhand_rollout::{RolloutError, WeightsId};
 use longhand_run::{CheckpointError, RunError};
@@ -34,6 +35,15 @@ pub enum TrainError {
     /// The reader's settings are wrong.
     #[error(transparent)]
     Reader(#[from] ReaderError),
+    /// The model's folder does not say how its prompts look, or says something that cannot be done.
+    #[error(transparent)]
+    Prompting(#[from] PromptingError),
+    /// Drawn weights are in no folder that an adapter could be kept beside.
+    #[error(
+        "policy.lora adapts weights that are in a folder, and policy.from_scratch draws them: train them \
+         first, then give the folder of a checkpoint as policy.path"
+    )]
+    AdapterFromScratch,
     /// The run's folder cannot be written.
     #[error(transparent)]
     Run(#[from] RunError),

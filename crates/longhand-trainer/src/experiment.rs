@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use longhand_config::{Experiment, PolicySource, Rl, Stage, WarmStart};
-use longhand_policy::{Compute, Policy};
+use longhand_config::{Experiment, Lora, PolicySource, Rl, Stage, WarmStart};
+use longhand_policy::{Compute, LoraConfig, Policy, PolicyError, Target};
+use longhand_rollout::{Purpose, StreamBase};
 use longhand_run::{Damage, Lines, Restored, RunDir, Transcript};
 use longhand_tasks::Split;
 use serde_json::Value;
@@ -89,10 +90,37 @@ pub struct Outcome {
 /// # Errors
 /// When its folder cannot be read, or its task cannot be opened for a tokenizer.
 pub fn open_policy(experiment: &Experiment, compute: &Compute) -> Result<Policy, TrainError> {
-    match &experiment.policy {
-        PolicySource::Folder(folder) => Ok(Policy::load(folder, compute)?),
-        PolicySource::FromScratch(settings) => from_scratch(experiment, settings, compute),
+    let policy = match &experiment.policy {
+        PolicySource::Folder(folder) => Policy::load(folder, compute)?,
+        PolicySource::FromScratch(settings) => from_scratch(experiment, settings, compute)?,
+    };
+    match &experiment.lora {
+        Some(lora) => adapted(&policy, lora, experiment.seed),
+        None => Ok(policy),
     }
+}
+
+/// The policy with a fresh adapter beside its weights.
+fn adapted(policy: &Policy, lora: &Lora, seed: u64) -> Result<Policy, TrainError> {
+    if policy.folder().is_none() {
+        return Err(TrainError::AdapterFromScratch);
+    }
+    let targets = lora.target_modules.iter().map(|name| Target::parse(name));
+    let config = LoraConfig {
+        rank: lora.rank,
+        alpha: lora.alpha,
+        dropout: lora.dropout,
+        targets: targets
+            .collect::<Result<_, _>>()
+            .map_err(PolicyError::from)?,
+    };
+    let streams = StreamBase {
+        seed,
+        purpose: Purpose::WEIGHTS,
+        step: 0,
+    };
+    let mut rng = streams.key(0, 0, 0).rng();
+    Ok(policy.with_fresh_adapter(config, &mut rng)?)
 }
 
 /// Runs all stages and leaves everything in the run's folder.
@@ -301,7 +329,12 @@ impl TakenUp {
                     let name = Position::name_of_start(position.stage_idx);
                     let start = run.load_checkpoint::<Position>(&name)?;
                     let folder = run.path().join("checkpoints").join(&name);
-                    let reference = Policy::load(&folder, &compute)?;
+                    let reference = match policy.adapter() {
+                        // Beside the same weights: they are in memory once.
+                        Some(_) => policy.with_adapter_of(&folder)?,
+                        None => Policy::load(&folder, &compute)?,
+                    };
+                    let reference = reference.as_reference();
                     Some(reference.with_version(start.body.policy_version))
                 } else {
                     None

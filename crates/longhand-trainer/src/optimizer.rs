@@ -4,11 +4,28 @@ use std::path::Path;
 
 use longhand_config::Optimizer;
 use longhand_policy::{AdamW, AdamWSettings, OptimizerError, Pass, PassBuffers, Policy};
+use longhand_rollout::{Purpose, StreamBase};
+use rand::Rng as _;
 
 use crate::{
     error::TrainError,
     not_finite::{Moment, NotFinite},
 };
+
+/// What an adapter leaves out in the pass over a micro-batch: another choice for each update and each
+/// micro-batch of it, the same whenever the run is repeated.
+pub(crate) fn dropout_key(seed: u64, policy: &Policy, micro_batch_idx: usize) -> u64 {
+    let streams = StreamBase {
+        seed,
+        purpose: Purpose::DROPOUT,
+        step: 0,
+    };
+    let version = policy.weights_id().version;
+    streams
+        .key(version, 0, micro_batch_idx as u32)
+        .rng()
+        .next_u64()
+}
 
 /// Applies gradients to a policy.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use crate::{
     credit::{Credited, ScoredGroup, credit_turns, is_live_group, judge_answers, score_by_teacher},
     error::TrainError,
     not_finite::{Moment, NotFinite, TokenPlace},
-    optimizer::Updater,
+    optimizer::{Updater, dropout_key},
     report::{Collection, StepReport, UpdateReport},
     timing::{Phases, Timing},
     workbench::Workbench,
@@ -84,7 +84,7 @@ impl<'a> Learner<'a> {
                 .objective
                 .objective
                 .needs_reference()
-                .then(|| policy.clone()),
+                .then(|| policy.as_reference()),
             updater: Updater::new(&settings.optimizer, settings.n_updates()),
             seed,
             train_tokens,
@@ -460,10 +460,13 @@ impl<'a> Learner<'a> {
     ) -> Result<UpdateReport, TrainError> {
         let mut metrics = Metrics::default();
         let mut max_logprob_difference: f64 = 0.0;
-        for micro_batch in micro_batches(&batch.contexts, self.settings.micro_batch_tokens)? {
+        let micro_batches = micro_batches(&batch.contexts, self.settings.micro_batch_tokens)?;
+        for (micro_batch_idx, micro_batch) in micro_batches.into_iter().enumerate() {
             let contexts: Vec<_> = micro_batch.iter().map(|idx| batch.contexts[*idx]).collect();
             let temperature = self.settings.sampling.temperature;
-            let pass = policy.forward(&contexts, temperature, self.updater.take_buffers());
+            let dropout = dropout_key(self.seed, policy, micro_batch_idx);
+            let buffers = self.updater.take_buffers();
+            let pass = policy.forward(&contexts, temperature, buffers, dropout);
             let current = to_f64(&pass.scores().logprobs);
             let tokens = Tokens::of(&micro_batch, batch, anchor, scored);
             let rows = || micro_batch.iter().map(|idx| &batch.rows[*idx]);

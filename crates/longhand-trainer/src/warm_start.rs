@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::{
     error::TrainError,
     not_finite::{Moment, NotFinite, TokenPlace},
-    optimizer::Updater,
+    optimizer::{Updater, dropout_key},
     timing::Timing,
     workbench::Workbench,
 };
@@ -125,10 +125,12 @@ impl<'a> WarmStarter<'a> {
         let (n_answer, n_read) = (n_tokens(is_answer), n_tokens(|kind| !is_answer(kind)));
         let (mut read_loss, mut answer_loss) = (0.0, 0.0);
         let mut n_run_tokens = 0;
-        for micro_batch in micro_batches(&contexts, self.settings.micro_batch_tokens)? {
+        let micro_batches = micro_batches(&contexts, self.settings.micro_batch_tokens)?;
+        for (micro_batch_idx, micro_batch) in micro_batches.into_iter().enumerate() {
             let part: Vec<_> = micro_batch.iter().map(|idx| contexts[*idx]).collect();
             n_run_tokens += PrefixTree::new(&part).n_shared();
-            let pass = policy.forward(&part, 1.0, self.updater.take_buffers());
+            let dropout = dropout_key(self.seed, policy, micro_batch_idx);
+            let pass = policy.forward(&part, 1.0, self.updater.take_buffers(), dropout);
             let values = &pass.scores().logprobs;
             let mut grad = Vec::with_capacity(values.len());
             for context_idx in micro_batch {
@@ -363,7 +365,7 @@ mod tests {
         let n: usize = reads().map(|example| example.target.len()).sum();
         let mut updater = Updater::new(&settings.optimizer, 1);
         for example in reads() {
-            let pass = policy.forward(&[alone(example)], 1.0, updater.take_buffers());
+            let pass = policy.forward(&[alone(example)], 1.0, updater.take_buffers(), 0);
             let grad = vec![-1.0 / n as f64; example.target.len()];
             updater.accumulate(&policy, pass, &grad);
         }

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
-use longhand_config::{Experiment, JudgeSettings, ReaderSettings};
+use longhand_config::{ChatMode, ChatSettings, Experiment, JudgeSettings, ReaderSettings};
 use longhand_memory::ReaderLimits;
 use longhand_policy::{Policy, TextTokenizer, TokenizerError};
+use longhand_reading::{ChatChoice, ChatOptions, Prompting};
 use longhand_reward_judge::{Judge, Question};
 use longhand_reward_outcome::Checker;
 use longhand_rollout::{DocumentFormat, EncodedProblem, ReaderSetup};
@@ -46,11 +47,43 @@ impl Workbench {
             checker,
             ..
         } = experiment;
-        let bench = Self::from_parts(task.open()?, &data.paragraph, reader, *checker, policy)?;
+        let bench = Self::from_parts(task.open()?, &data.paragraph, reader, *checker, policy)?
+            .with_chat(&experiment.chat, reader, policy)?;
         match &experiment.judge {
             Some(settings) => bench.with_judge(settings),
             None => Ok(bench),
         }
+    }
+
+    /// The same workbench, its prompts in the form that the policy's folder asks for: its chat template,
+    /// or its start token.
+    ///
+    /// # Errors
+    /// When the folder's files cannot be used, or the template cannot carry the prompts.
+    pub fn with_chat(
+        mut self,
+        settings: &ChatSettings,
+        reader: &ReaderSettings,
+        policy: &Policy,
+    ) -> Result<Self, TrainError> {
+        let Some(folder) = policy.folder() else {
+            return Ok(self);
+        };
+        let mut options = ChatOptions::default();
+        options.system.clone_from(&settings.system);
+        options.variables.extend(settings.variables.clone());
+        let choice = match settings.mode {
+            ChatMode::Auto => ChatChoice::Auto,
+            ChatMode::Always => ChatChoice::Always,
+            ChatMode::Never => ChatChoice::Never,
+        };
+        let prompting = Prompting::of_folder(folder, &reader.templates, choice, &options)?;
+        let tokenizer = &self.tokenizer;
+        let templates = policy_encode(tokenizer, |encode| {
+            prompting.compile(encode, |token| tokenizer.id(token))
+        })?;
+        self.setup.templates = Arc::new(templates);
+        Ok(self)
     }
 
     /// The same workbench, with a program that scores the answers.

@@ -17,12 +17,12 @@ use longhand_rollout::{
 use longhand_trainer::{peak_resident_bytes, resident_bytes};
 use serde_json::json;
 
-use crate::{bad_usage, count};
+use crate::{bad_usage, count, load::model_folder};
 
 /// Arguments of `longhand bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of a model in Hugging Face layout
+    /// Folder of a model in Hugging Face layout, or hf:owner/name[@rev]
     model: PathBuf,
     /// Attempts at the prompt
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = count())]
@@ -104,7 +104,7 @@ enum Sampler {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let compute = compute(args)?;
-    let policy = Policy::load(&args.model, &compute)?.with_end_ids(Vec::new());
+    let policy = Policy::load(&model_folder(&args.model)?, &compute)?.with_end_ids(Vec::new());
     let window = policy.config().max_positions;
     let longest = args.prompt + args.completion;
     if window < longest {
@@ -301,7 +301,7 @@ impl Bench<'_> {
     fn update(&mut self, contexts: &[Context<'_>], grad: &[f64]) -> f64 {
         let start = Instant::now();
         let buffers = self.optimizer.take_buffers();
-        let pass = self.policy.forward(contexts, 1.0, buffers);
+        let pass = self.policy.forward(contexts, 1.0, buffers, 0);
         self.optimizer.accumulate(&self.policy, pass, grad);
         self.optimizer.update(&mut self.policy, 1e-6, 1.0);
         start.elapsed().as_secs_f64()

@@ -6,10 +6,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use longhand_config::{Experiment, ReaderSettings};
+use longhand_chat::ChatError;
+use longhand_config::{ChatMode, ChatSettings, Experiment, ReaderSettings};
 use longhand_hub::{Event, HubError, ModelArg};
-use longhand_memory::{ChunkOptions, ReaderError, ReaderLimits, TemplatesText};
+use longhand_memory::{ReaderError, Templates, TemplatesText};
 use longhand_policy::{Compute, Policy};
+use longhand_reading::{
+    ChatChoice, ChatOptions, Prompting, PromptingError, default_chunks, default_limits,
+};
 use longhand_run::RunDir;
 use longhand_trainer::policy_encode;
 
@@ -23,24 +27,35 @@ pub(crate) struct Loaded {
     pub(crate) folder: PathBuf,
 }
 
+/// A reader's settings, and its prompts as the model is asked them.
+pub(crate) struct LoadedReader {
+    pub(crate) settings: ReaderSettings,
+    pub(crate) templates: Templates,
+    /// Whether the prompts stand in the model's chat template.
+    pub(crate) is_chat: bool,
+}
+
 /// Reader settings that the command line may change.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct ReaderArgs {
-    /// Tokens per chunk [default: the run's, else what the model's window leaves]
+    /// Tokens per chunk [default: the run's, else what the window leaves, at most 4096]
     #[arg(long, value_name = "TOKENS", value_parser = count())]
     chunk_size: Option<usize>,
-    /// Most tokens of a memory [default: the run's, else an eighth of the window]
+    /// Most tokens of a memory [default: the run's, else an eighth of the window, at most 1024]
     #[arg(long, value_name = "TOKENS", value_parser = count())]
     memory_size: Option<usize>,
-    /// Most tokens of an answer [default: the run's, else an eighth of the window]
+    /// Most tokens of an answer [default: the run's, else an eighth of the window, at most 512]
     #[arg(long, value_name = "TOKENS", value_parser = count())]
     answer_size: Option<usize>,
-    /// Most tokens of a question [default: the run's, else an eighth of the window]
+    /// Most tokens of a question [default: the run's, else an eighth of the window, at most 1024]
     #[arg(long, value_name = "TOKENS", value_parser = count())]
     question_size: Option<usize>,
     /// Most chunks to read; a longer document is cut in its centre [default: all]
     #[arg(long, value_name = "N", value_parser = count())]
     max_chunks: Option<usize>,
+    /// Most tokens of a prompt and its reply together [default: the run's, at most the model's]
+    #[arg(long, value_name = "TOKENS", value_parser = count())]
+    window: Option<usize>,
     /// Prompts: longhand, memagent or marks [default: the run's, else longhand]
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
@@ -133,9 +148,11 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
             folder,
         });
     }
-    if !path.join("config.json").is_file() {
+    let is_model = |name: &str| path.join(name).is_file();
+    if !is_model("config.json") && !is_model("adapter_config.json") {
         return Err(bad_usage(format!(
-            "{} is neither a run (config.toml) nor a model (config.json): give the folder of one of them",
+            "{} is neither a run (config.toml) nor a model (config.json, or adapter_config.json): give the \
+             folder of one of them",
             path.display()
         )));
     }
@@ -147,65 +164,100 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
 }
 
 impl Loaded {
+    /// Whether and how the run puts its prompts into the model's chat template; for a model alone, where
+    /// it has one.
+    pub(crate) fn chat(&self) -> (ChatChoice, ChatOptions) {
+        let mut options = ChatOptions::default();
+        let Some(experiment) = &self.experiment else {
+            return (ChatChoice::Auto, options);
+        };
+        let ChatSettings {
+            mode,
+            variables,
+            system,
+        } = &experiment.chat;
+        options.system.clone_from(system);
+        options.variables.extend(variables.clone());
+        let choice = match mode {
+            ChatMode::Auto => ChatChoice::Auto,
+            ChatMode::Always => ChatChoice::Always,
+            ChatMode::Never => ChatChoice::Never,
+        };
+        (choice, options)
+    }
+
+    /// The reader's settings with the chat of [`Loaded::chat`].
+    pub(crate) fn reader(&self, args: &ReaderArgs) -> Result<ReaderSettings> {
+        let (choice, options) = self.chat();
+        Ok(self.reader_in(args, choice, &options)?.settings)
+    }
+
     /// The run's reader, or one sized for the model's window, with the command line's changes.
     ///
     /// The whole document is read unless the command line says otherwise: a run's `max_chunks` bounds
     /// what training costs.
-    pub(crate) fn reader(&self, args: &ReaderArgs) -> Result<ReaderSettings> {
+    pub(crate) fn reader_in(
+        &self,
+        args: &ReaderArgs,
+        choice: ChatChoice,
+        options: &ChatOptions,
+    ) -> Result<LoadedReader> {
         let preset = |name: &str| {
             TemplatesText::preset(name).map_err(|e| bad_usage(format!("--template: {e}")))
         };
-        let window = self.policy.config().max_positions;
-        let eighth = (window / 8).max(1);
         let of_run = self
             .experiment
             .as_ref()
             .map(|experiment| &experiment.reader);
-        let templates = match (&args.template, of_run) {
+        let text = match (&args.template, of_run) {
             (Some(name), _) => preset(name)?,
             (None, Some(reader)) => reader.templates.clone(),
             (None, None) => preset("longhand")?,
         };
-        // MemAgent's shares of a window of 8192: 1024 each for question, memory and new memory.
-        let mut limits = of_run.map_or(
-            ReaderLimits {
-                max_question_tokens: eighth,
-                max_memory_tokens: eighth,
-                max_answer_tokens: eighth,
-                window: Some(window),
-            },
-            |reader| reader.limits,
-        );
+        let folder = self.policy.folder().unwrap_or(&self.folder);
+        let prompting =
+            Prompting::of_folder(folder, &text, choice, options).map_err(|error| match error {
+                PromptingError::Chat(ChatError::NoTemplate { .. }) => bad_usage(error.to_string()),
+                _ => error.into(),
+            })?;
+        let tokenizer = self.policy.tokenizer();
+        let templates = policy_encode(tokenizer, |encode| {
+            prompting.compile(encode, |token| tokenizer.id(token))
+        })?;
+
+        let asked = args.window.or(of_run.and_then(|run| run.limits.window));
+        let most = self.policy.config().max_positions;
+        let window = asked.unwrap_or(most).min(most);
+        if args.window.is_some_and(|asked| most < asked) {
+            // Where standard error is closed there is nobody to tell.
+            let _ = writeln!(
+                io::stderr(),
+                "the window is {most} tokens: the model has no more"
+            );
+        }
+        let mut limits = of_run.map_or_else(|| default_limits(window), |run| run.limits);
+        limits.window = Some(window);
         let replace = |value: &mut usize, by: Option<usize>| *value = by.unwrap_or(*value);
         replace(&mut limits.max_memory_tokens, args.memory_size);
         replace(&mut limits.max_answer_tokens, args.answer_size);
         replace(&mut limits.max_question_tokens, args.question_size);
-
         let mut chunks = match of_run {
-            Some(reader) => reader.evaluation_chunks(),
-            None => {
-                let encode = |encode: &dyn Fn(&str) -> Vec<u32>| templates.compile(encode);
-                let compiled = policy_encode(self.policy.tokenizer(), encode)?;
-                let (question, memory) = (limits.max_question_tokens, limits.max_memory_tokens);
-                // The first turn shows what stands for an empty memory.
-                let shown = memory.max(compiled.empty_memory.len());
-                let others = compiled.read.filled_length(question, 0, shown) + memory;
-                ChunkOptions {
-                    chunk_size: window.saturating_sub(others).max(1),
-                    overlap: 0,
-                    max_chunks: None,
-                }
-            }
+            Some(run) => run.evaluation_chunks(),
+            None => default_chunks(window, &templates, &limits),
         };
         replace(&mut chunks.chunk_size, args.chunk_size);
         chunks.max_chunks = args.max_chunks;
         let wrong = |e: ReaderError| bad_usage(e.to_string());
         chunks.check().map_err(wrong)?;
         limits.check().map_err(wrong)?;
-        Ok(ReaderSettings {
+        Ok(LoadedReader {
+            settings: ReaderSettings {
+                templates: text,
+                chunks,
+                limits,
+            },
             templates,
-            chunks,
-            limits,
+            is_chat: prompting.is_chat,
         })
     }
 }

@@ -11,10 +11,12 @@ mod config;
 mod data;
 mod doctor;
 mod eval;
+mod export;
 mod failure;
 mod import;
 mod inspect;
 mod load;
+mod logprobs;
 mod read;
 mod replay;
 mod report;
@@ -65,6 +67,10 @@ enum Command {
     Read(read::Args),
     /// Turn a GGUF file into a model's folder in Hugging Face layout
     Import(import::Args),
+    /// Write a run's policy, or a model, in Hugging Face layout
+    Export(export::Args),
+    /// Say how probable given tokens are: one JSON object per line in, one out
+    Logprobs(logprobs::Args),
     /// Check or show a model's chat template
     #[command(subcommand)]
     Template(template::Command),
@@ -94,6 +100,8 @@ fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Logprobs(args) => logprobs::run(&args),
         Command::Template(command) => template::run(&command),
         Command::Eval(args) => eval::run(&args),
         Command::Read(args) => read::run(&args),

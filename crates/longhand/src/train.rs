@@ -8,13 +8,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::ArgGroup;
-use longhand_config::Experiment;
+use longhand_config::{Experiment, PolicySource};
 use longhand_run::Transcript;
 use longhand_trainer::{Ended, EvalReport, Outcome, Stop, TrainOptions, resume, train};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
     bad_usage, config,
+    load::model_folder,
     table::{Table, percent},
 };
 
@@ -68,7 +69,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let Some(path) = &args.config else {
         return Err(bad_usage("name an experiment file, or a run with --resume"));
     };
-    let experiment = Experiment::load(path, &args.overrides)?;
+    let mut experiment = Experiment::load(path, &args.overrides)?;
+    if let PolicySource::Folder(folder) = &mut experiment.policy {
+        *folder = model_folder(folder)?;
+    }
     if args.dry_run {
         let of = config::PlanOptions {
             plan_for: args.plan_for,

@@ -7,7 +7,7 @@ use longhand_rollout::{Completion, Generate, Request, Sampling};
 use super::{
     decoding::Decoding,
     model::{Attention, Transformer, id_tensor},
-    products::Products,
+    products::Projecting,
     shapes::Shapes,
     tree_attention::{
         Heads, PrefixKeys, SuffixGrid, attend, causal_mask, keys_by_suffix, prefix_padding,
@@ -19,7 +19,7 @@ use crate::backend::{Backend, Device};
 #[derive(Clone, Debug)]
 pub(crate) struct Generator {
     config: ModelConfig,
-    products: Products,
+    projecting: Projecting,
     shapes: Shapes,
     model: Transformer<Backend>,
     /// `[hidden, n_ids]`
@@ -30,7 +30,7 @@ pub(crate) struct Generator {
 impl Generator {
     pub(crate) fn new(
         config: ModelConfig,
-        products: Products,
+        projecting: Projecting,
         shapes: Shapes,
         model: Transformer<Backend>,
         n_ids: usize,
@@ -38,10 +38,10 @@ impl Generator {
     ) -> Self {
         Self {
             config,
-            products,
+            projecting,
             shapes,
             head: model.head(n_ids),
-            model: products.round(model),
+            model: projecting.products.round(model),
             device,
         }
     }
@@ -79,7 +79,7 @@ impl Generator {
         };
         let ids = id_tensor(&ids, &self.device);
         self.model
-            .trunk(&self.config, self.products, ids, &positions, &mut prefill);
+            .trunk(&self.config, self.projecting, ids, &positions, &mut prefill);
         prefill.keys
     }
 }
@@ -101,7 +101,7 @@ impl Generate for Generator {
             .map(|group| &requests[group.members[0]].prompt[..group.n_prefix])
             .collect();
         let prefix_keys = self.prefill_prefixes(prefixes);
-        let (config, products) = (&self.config, self.products);
+        let (config, products) = (&self.config, self.projecting);
         let mut decoding = Decoding::new(
             requests,
             &groups,

@@ -138,6 +138,7 @@ impl Backward<Backend, 2> for ChunkedLogprobs {
         let mut hidden_grads = Vec::new();
         let mut head_grad: Option<Tensor<Backend, 2>> = None;
         let mut start = 0;
+        let [hidden_node, head_node] = ops.parents;
         for (hidden, targets) in chunks(hidden, targets, head.dims()[1]) {
             let [n, _] = hidden.dims();
             let grad = grad.clone().narrow(0, start, n).reshape([n, 1]);
@@ -153,13 +154,15 @@ impl Backward<Backend, 2> for ChunkedLogprobs {
                 IndexingUpdateOp::Add,
             );
             hidden_grads.push(logits_grad.clone().matmul(head.clone().transpose()));
-            let of_chunk = hidden.transpose().matmul(logits_grad);
-            head_grad = Some(match head_grad {
-                None => of_chunk,
-                Some(sum) => sum + of_chunk,
-            });
+            // Beside an adapter the head is frozen.
+            if head_node.is_some() {
+                let of_chunk = hidden.transpose().matmul(logits_grad);
+                head_grad = Some(match head_grad {
+                    None => of_chunk,
+                    Some(sum) => sum + of_chunk,
+                });
+            }
         }
-        let [hidden_node, head_node] = ops.parents;
         if let Some(node) = hidden_node {
             let grad = Tensor::cat(hidden_grads, 0).into_primitive().tensor();
             grads.register::<Backend>(node.id, grad);

@@ -3,13 +3,15 @@
 //! The trunk works on a flat list of tokens `[n_tokens, hidden]`; only attention needs to know which
 //! token sees which, and each pass brings its own ([`Attention`]).
 
+use std::convert::Infallible;
+
 use burn::{
     module::{Module, Param, ParamId},
     tensor::{Int, Tensor, TensorData, activation::silu, backend::Backend},
 };
-use longhand_engine::ModelConfig;
+use longhand_engine::{Adapter, ModelConfig, Target};
 
-use super::{products::Products, rotary::Rotation};
+use super::{products::Projecting, rotary::Rotation};
 
 /// A pre-norm decoder with rotary positions, grouped queries and a gated feed-forward.
 #[derive(Module, Debug)]
@@ -41,6 +43,28 @@ pub(crate) struct Layer<B: Backend> {
     pub(crate) gate_proj: Param<Tensor<B, 2>>,
     pub(crate) up_proj: Param<Tensor<B, 2>>,
     pub(crate) down_proj: Param<Tensor<B, 2>>,
+    pub(crate) adapter: Option<LayerAdapter<B>>,
+}
+
+/// The low-rank adapters of a layer.
+#[derive(Module, Debug)]
+pub(crate) struct LayerAdapter<B: Backend> {
+    q: Option<Lora<B>>,
+    k: Option<Lora<B>>,
+    v: Option<Lora<B>>,
+    o: Option<Lora<B>>,
+    gate: Option<Lora<B>>,
+    up: Option<Lora<B>>,
+    down: Option<Lora<B>>,
+}
+
+/// One low-rank adapter.
+#[derive(Module, Debug)]
+pub(crate) struct Lora<B: Backend> {
+    /// `[in, rank]`
+    pub(crate) a: Param<Tensor<B, 2>>,
+    /// `[rank, out]`
+    pub(crate) b: Param<Tensor<B, 2>>,
 }
 
 /// Which token attends to which: the one part of the trunk that differs between passes.
@@ -112,6 +136,7 @@ impl<B: Backend> Transformer<B> {
                 gate_proj: builder.matrix(&name("mlp.gate_proj.weight"), [d, inner])?,
                 up_proj: builder.matrix(&name("mlp.up_proj.weight"), [d, inner])?,
                 down_proj: builder.matrix(&name("mlp.down_proj.weight"), [inner, d])?,
+                adapter: None,
             });
         }
         let norm = builder.vector("model.norm.weight", d)?;
@@ -128,11 +153,70 @@ impl<B: Backend> Transformer<B> {
         })
     }
 
+    /// The same model with an adapter beside its weights, which then are frozen. Nothing is copied.
+    pub(crate) fn with_adapter(
+        &self,
+        config: &ModelConfig,
+        adapter: &Adapter,
+        device: &B::Device,
+    ) -> Self {
+        let n_of_model = longhand_engine::parameters(config).len() as u64;
+        let mut lists = adapter.weights.values().iter();
+        let mut builder = Builder {
+            source: &mut |_: &str, _: &[usize]| {
+                Ok::<_, Infallible>(lists.next().cloned().unwrap_or_default())
+            },
+            device,
+            n_built: n_of_model,
+        };
+        let parameters = longhand_engine::adapter_parameters(config, &adapter.config);
+        let mut parameters = parameters.iter();
+        let mut model = self.without_adapter().no_grad();
+        for layer in &mut model.layers {
+            let mut next = |target: Target| {
+                if !adapter.config.targets.contains(&target) {
+                    return None;
+                }
+                let mut matrix = || {
+                    let parameter = parameters.next()?;
+                    let &[rows, columns] = parameter.shape.as_slice() else {
+                        return None;
+                    };
+                    let matrix = builder.matrix(&parameter.name, [rows, columns]);
+                    Some(matrix.unwrap_or_else(|never| match never {}))
+                };
+                let (a, b) = (matrix()?, matrix()?);
+                Some(Lora { a, b })
+            };
+            // In the order of `Target::ALL`, which is that of the lists.
+            let [q, k, v, o, gate, up, down] = Target::ALL.map(&mut next);
+            layer.adapter = Some(LayerAdapter {
+                q,
+                k,
+                v,
+                o,
+                gate,
+                up,
+                down,
+            });
+        }
+        model
+    }
+
+    /// The model alone.
+    pub(crate) fn without_adapter(&self) -> Self {
+        let mut model = self.clone();
+        for layer in &mut model.layers {
+            layer.adapter = None;
+        }
+        model
+    }
+
     /// The hidden states of a flat list of tokens, before the final norm: `[n_tokens, hidden]`.
     pub(crate) fn trunk(
         &self,
         config: &ModelConfig,
-        products: Products,
+        projecting: Projecting,
         ids: Tensor<B, 1, Int>,
         positions: &[usize],
         attention: &mut impl Attention<B>,
@@ -147,7 +231,7 @@ impl<B: Backend> Transformer<B> {
         let rotation = Rotation::new(positions, n_heads, n_kv_heads, &frequencies, &device);
         let mut x = self.embed_tokens.val().select(0, ids);
         for (layer_idx, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(config, products, x, &rotation, |q, k, v| {
+            x = layer.forward(config, projecting, x, &rotation, |q, k, v| {
                 attention.attend(layer_idx, q, k, v)
             });
         }
@@ -178,34 +262,42 @@ impl<B: Backend> Layer<B> {
     fn forward(
         &self,
         config: &ModelConfig,
-        products: Products,
+        projecting: Projecting,
         x: Tensor<B, 2>,
         rotation: &Rotation<B>,
         attend: impl FnOnce(Tensor<B, 3>, Tensor<B, 3>, Tensor<B, 3>) -> Tensor<B, 2>,
     ) -> Tensor<B, 2> {
         let [n_tokens, _hidden] = x.dims();
         let h = rms_norm(x.clone(), &self.input_norm, config.norm_eps);
-        let project =
-            |weight: &Param<Tensor<B, 2>>, bias: &Option<Param<Tensor<B, 1>>>, heads: usize| {
-                let mut y = products.product(h.clone(), weight);
-                if let Some(bias) = bias {
-                    y = y + bias.val().unsqueeze();
-                }
-                y.reshape([n_tokens, heads, config.head_dim])
-            };
-        let mut q = project(&self.q_proj, &self.q_bias, config.n_heads);
-        let mut k = project(&self.k_proj, &self.k_bias, config.n_kv_heads);
-        let v = project(&self.v_proj, &self.v_bias, config.n_kv_heads);
+        let project = |weight: &Param<Tensor<B, 2>>,
+                       lora: Option<&Lora<B>>,
+                       bias: &Option<Param<Tensor<B, 1>>>,
+                       heads: usize| {
+            let mut y = projecting.project(h.clone(), weight, lora);
+            if let Some(bias) = bias {
+                y = y + bias.val().unsqueeze();
+            }
+            y.reshape([n_tokens, heads, config.head_dim])
+        };
+        let lora = |part: fn(&LayerAdapter<B>) -> &Option<Lora<B>>| {
+            self.adapter
+                .as_ref()
+                .and_then(|adapter| part(adapter).as_ref())
+        };
+        let (n_heads, n_kv_heads) = (config.n_heads, config.n_kv_heads);
+        let mut q = project(&self.q_proj, lora(|of| &of.q), &self.q_bias, n_heads);
+        let mut k = project(&self.k_proj, lora(|of| &of.k), &self.k_bias, n_kv_heads);
+        let v = project(&self.v_proj, lora(|of| &of.v), &self.v_bias, n_kv_heads);
         if let (Some(q_norm), Some(k_norm)) = (&self.q_norm, &self.k_norm) {
             q = rms_norm(q, q_norm, config.norm_eps);
             k = rms_norm(k, k_norm, config.norm_eps);
         }
         let attended = attend(rotation.queries(q), rotation.keys(k), v);
-        let x = x + products.product(attended, &self.o_proj);
+        let x = x + projecting.project(attended, &self.o_proj, lora(|of| &of.o));
         let h = rms_norm(x.clone(), &self.post_attention_norm, config.norm_eps);
-        let gate = silu(products.product(h.clone(), &self.gate_proj));
-        let gated = gate * products.product(h, &self.up_proj);
-        x + products.product(gated, &self.down_proj)
+        let gate = silu(projecting.project(h.clone(), &self.gate_proj, lora(|of| &of.gate)));
+        let gated = gate * projecting.project(h, &self.up_proj, lora(|of| &of.up));
+        x + projecting.project(gated, &self.down_proj, lora(|of| &of.down))
     }
 }
 
@@ -291,6 +383,14 @@ pub(crate) fn values<B: Backend>(model: &Transformer<B>) -> Vec<Vec<f32>> {
     push(to_list(&model.norm));
     model.lm_head.iter().map(to_list).for_each(&mut push);
     values
+}
+
+/// The numbers of the adapter's parameters, in their order; none without an adapter.
+pub(crate) fn adapter_values<B: Backend>(model: &Transformer<B>) -> Vec<Vec<f32>> {
+    let adapters = model.layers.iter().flat_map(|layer| &layer.adapter);
+    let loras = adapters.flat_map(|of| [&of.q, &of.k, &of.v, &of.o, &of.gate, &of.up, &of.down]);
+    let matrices = loras.flatten().flat_map(|Lora { a, b }| [a, b]);
+    matrices.map(to_list).collect()
 }
 
 fn to_list<B: Backend, const D: usize>(parameter: &Param<Tensor<B, D>>) -> Vec<f32> {

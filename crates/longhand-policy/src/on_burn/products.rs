@@ -2,12 +2,12 @@
 
 use burn::{
     module::Param,
-    tensor::{DType, FloatDType, Tensor, backend::Backend as AnyBackend},
+    tensor::{DType, Distribution, FloatDType, Tensor, backend::Backend as AnyBackend},
 };
 use longhand_engine::Precision;
 use thiserror::Error;
 
-use super::model::Transformer;
+use super::model::{Lora, Transformer};
 use crate::backend::{BACKEND, Backend, Device};
 
 /// How projections are multiplied. The head is always multiplied in f32: rounded logits would be rounded
@@ -19,6 +19,40 @@ pub(crate) enum Products {
     /// Operands and result rounded to bf16, sums as the backend makes them, which is in f32. Weights are
     /// kept, and updated, in f32.
     Bf16,
+}
+
+/// How a layer's inputs go through its projections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Projecting {
+    pub(crate) products: Products,
+    /// What the output of adapters is multiplied with.
+    pub(crate) lora_scale: f64,
+    /// Share of the numbers that adapters do not get to see; 0 but in training.
+    pub(crate) lora_dropout: f64,
+}
+
+impl Projecting {
+    /// `x · weight + scale · dropout(x) · a · b`
+    pub(crate) fn project<B: AnyBackend>(
+        self,
+        x: Tensor<B, 2>,
+        weight: &Param<Tensor<B, 2>>,
+        lora: Option<&Lora<B>>,
+    ) -> Tensor<B, 2> {
+        let Some(Lora { a, b }) = lora else {
+            return self.products.product(x, weight);
+        };
+        let y = self.products.product(x.clone(), weight);
+        let seen = if 0.0 < self.lora_dropout {
+            let kept = 1.0 - self.lora_dropout;
+            let mask = x.random_like(Distribution::Bernoulli(kept));
+            x * mask.div_scalar(kept)
+        } else {
+            x
+        };
+        let low = self.products.product(seen, a).mul_scalar(self.lora_scale);
+        y + self.products.product(low, b)
+    }
 }
 
 /// The device does not compute in the numbers that were asked for.
@@ -48,11 +82,7 @@ impl Products {
     }
 
     /// `x · weight`, f32 in and out; the weight may have been rounded before ([`Products::round`]).
-    pub(crate) fn product<B: AnyBackend>(
-        self,
-        x: Tensor<B, 2>,
-        weight: &Param<Tensor<B, 2>>,
-    ) -> Tensor<B, 2> {
+    fn product<B: AnyBackend>(self, x: Tensor<B, 2>, weight: &Param<Tensor<B, 2>>) -> Tensor<B, 2> {
         match self {
             Self::F32 => x.matmul(weight.val()),
             Self::Bf16 => {

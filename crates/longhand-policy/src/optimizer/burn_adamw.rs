@@ -63,7 +63,11 @@ impl BurnAdamW {
         }
         impl ModuleVisitor<AutodiffBackend> for Lists<'_> {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<AutodiffBackend, D>>) {
-                let n = param.val().shape().num_elements();
+                let values = param.val();
+                if !values.is_require_grad() {
+                    return;
+                }
+                let n = values.shape().num_elements();
                 let list = match self.gradients.get::<Backend, D>(param.id) {
                     Some(gradient) => gradient.into_data().iter::<f32>().collect(),
                     None => vec![0.0; n],

@@ -9,15 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use longhand_engine::{Parameter, PassBuffers, Weights, parameters};
+use longhand_engine::{
+    Numbers, Parameter, PassBuffers, Tensor, TensorFile, Weights, WeightsError, save_tensors,
+};
 use thiserror::Error;
 
 use super::{AdamW, AdamWSettings, BurnAdamW, CpuState, State};
-use crate::{
-    policy::{Body, Policy},
-    tensor_file::TensorFile,
-    weights::{Tensor, WeightsError, save_tensors, to_f32},
-};
+use crate::policy::{Body, Policy};
 
 const OF_ENGINE: &str = "optimizer.safetensors";
 const OF_BURN: &str = "optimizer.bin";
@@ -114,7 +112,7 @@ fn other_engine(path: PathBuf) -> OptimizerError {
 
 impl CpuState {
     fn save(&self, policy: &Policy, path: &Path) -> Result<(), OptimizerError> {
-        let parameters = parameters(policy.config());
+        let parameters = policy.trained_parameters();
         let mut tensors = Vec::with_capacity(2 * parameters.len());
         for (prefix, moments) in [("m", &self.m), ("v", &self.v)] {
             for (Parameter { name, shape }, values) in parameters.iter().zip(moments.values()) {
@@ -127,7 +125,8 @@ impl CpuState {
             }
         }
         let n_updates = self.n_updates.to_string();
-        Ok(save_tensors(tensors, (N_UPDATES, &n_updates), path)?)
+        let notes = [(N_UPDATES, n_updates.as_str())];
+        Ok(save_tensors(tensors, Numbers::F32, &notes, path)?)
     }
 
     fn load(policy: &Policy, path: &Path) -> Result<Self, OptimizerError> {
@@ -140,17 +139,17 @@ impl CpuState {
             .note(N_UPDATES)
             .and_then(|n_updates| n_updates.parse().ok())
             .ok_or_else(|| bad(format!("its metadata have no `{N_UPDATES}`")))?;
+        let parameters = policy.trained_parameters();
         let mut moments = |prefix: &str| {
-            Weights::assemble(policy.config(), |Parameter { name, shape }| {
+            Weights::of_parameters(&parameters, |Parameter { name, shape }| {
                 let name = format!("{prefix}.{name}");
-                let tensor = file.read(&name)?;
-                let tensor = tensor.ok_or_else(|| bad(format!("it has no tensor `{name}`")))?;
-                let view = tensor.view();
-                if view.shape() != shape {
-                    let found = view.shape();
+                let info = file.info(&name);
+                let info = info.ok_or_else(|| bad(format!("it has no tensor `{name}`")))?;
+                if info.shape != *shape {
+                    let found = &info.shape;
                     return Err(bad(format!("{name} has shape {found:?}, not {shape:?}")));
                 }
-                to_f32(&view).ok_or_else(|| bad(format!("{name} has type {:?}", view.dtype())))
+                Ok(file.read(&name)?)
             })
         };
         let (m, v) = (moments("m")?, moments("v")?);

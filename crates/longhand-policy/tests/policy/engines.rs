@@ -40,7 +40,7 @@ fn accumulate(adamw: &mut AdamW, policy: &Policy, owned: &Owned, parts: usize) {
         let n = part.iter().map(|context| context.completion.len()).sum();
         let (of_part, rest) = coefficients.split_at(n);
         coefficients = rest;
-        let pass = policy.forward(part, 0.8, adamw.take_buffers());
+        let pass = policy.forward(part, 0.8, adamw.take_buffers(), 0);
         adamw.accumulate(policy, pass, of_part);
     }
 }
@@ -65,9 +65,9 @@ fn scores_agree() {
                     && max_difference(&fast.self_certainties, &slow.self_certainties) < 1e-5,
                 "{family:?}"
             );
-            let pass = engine.forward(&contexts(&owned), temperature, Default::default());
+            let pass = engine.forward(&contexts(&owned), temperature, Default::default(), 0);
             assert_eq!(*pass.scores(), fast, "to the bit");
-            let pass = burn.forward(&contexts(&owned), temperature, Default::default());
+            let pass = burn.forward(&contexts(&owned), temperature, Default::default(), 0);
             assert!(max_difference(&pass.scores().logprobs, &slow.logprobs) < 1e-5);
         }
     }
@@ -156,7 +156,7 @@ fn what_is_not_finite_moves_nothing() {
         let before = policy.named_weights();
         let mut adamw = adamw();
         let owned = owned();
-        let pass = policy.forward(&contexts(&owned), 1.0, Default::default());
+        let pass = policy.forward(&contexts(&owned), 1.0, Default::default(), 0);
         let mut grad = coefficients(&owned);
         grad[2] = f64::NAN;
         adamw.accumulate(&policy, pass, &grad);

@@ -19,7 +19,7 @@ const SETTINGS: AdamWSettings = AdamWSettings {
 fn update(policy: &mut Policy, adamw: &mut AdamW, round: usize) -> f64 {
     let owned = fixture::owned();
     let contexts = fixture::contexts(&owned);
-    let pass = policy.forward(&contexts, 1.0, adamw.take_buffers());
+    let pass = policy.forward(&contexts, 1.0, adamw.take_buffers(), 0);
     let n = pass.scores().logprobs.len();
     let grad: Vec<f64> = (0..n).map(|i| ((i * 7 + round) % 5) as f64 - 2.0).collect();
     adamw.accumulate(policy, pass, &grad);
@@ -144,7 +144,7 @@ fn numbers_that_are_not_finite_are_found_by_name() {
         let mut adamw = AdamW::new(SETTINGS);
         let owned = fixture::owned();
         let contexts = fixture::contexts(&owned);
-        let pass = policy.forward(&contexts, 1.0, PassBuffers::default());
+        let pass = policy.forward(&contexts, 1.0, PassBuffers::default(), 0);
         let grad = vec![f64::NAN; pass.scores().logprobs.len()];
         adamw.accumulate(&policy, pass, &grad);
         let before = policy.named_weights();

@@ -1,5 +1,6 @@
 //! Behaviour of the policy: the engine and burn's tensors are twins, and folders hold what was saved.
 
+mod adapters;
 mod engines;
 mod fixture;
 mod going_on;

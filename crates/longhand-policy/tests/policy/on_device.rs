@@ -44,7 +44,7 @@ fn scores_and_gradients_are_the_engines() {
         eps: 1e-8,
         weight_decay: 0.1,
     });
-    let pass = policy.forward(&contexts, 0.8, Default::default());
+    let pass = policy.forward(&contexts, 0.8, Default::default(), 0);
     assert!(max_difference(&pass.scores().logprobs, &expected.logprobs) < 1e-5);
     adamw.accumulate(&policy, pass, &grad);
     let gradients = adamw.gradient(&policy).unwrap();
@@ -52,7 +52,7 @@ fn scores_and_gradients_are_the_engines() {
     let weights = policy.weights();
     let mut expected = weights.zeros_like();
     let grad: Vec<f32> = grad.iter().map(|g| *g as f32).collect();
-    let pass = model.forward(&contexts, 0.8, Keep::Activations, Default::default());
+    let pass = model.forward(&contexts, 0.8, Keep::Activations, Default::default(), None);
     pass.backward(&model, &weights, &grad, &mut expected);
     assert_eq!(gradients.len(), expected.values().len());
     for (gradient, expected) in gradients.iter().zip(expected.values()) {

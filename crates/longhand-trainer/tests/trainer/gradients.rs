@@ -25,7 +25,7 @@ fn updated(
 ) -> (Update, Policy) {
     let mut policy = policy.clone();
     let mut updater = Updater::new(optimizer, 1);
-    let pass = policy.forward(&[context], 1.0, updater.take_buffers());
+    let pass = policy.forward(&[context], 1.0, updater.take_buffers(), 0);
     assert_eq!(
         pass.scores().logprobs.len(),
         grad.len(),

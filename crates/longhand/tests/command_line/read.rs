@@ -82,22 +82,14 @@ fn short_documents_and_boundaries() {
             .as_u64()
             .unwrap()
     };
-    assert_eq!(
-        chunks(String::new()),
-        0,
-        "an empty document is answered at once"
-    );
-    assert_eq!(chunks(" \n ".into()), 0);
     assert_eq!(chunks("pear".into()), 1);
     assert_eq!(chunks("pear ".repeat(18)), 1);
     assert_eq!(chunks("pear ".repeat(19)), 2);
     assert_eq!(chunks("pear ".repeat(36)), 2);
-    place.write("text", "");
-    let out = read(&place, "text", QUESTION, &[]).succeeds();
-    assert!(
-        out.starts_with("0 tokens in 0 chunks") && out.contains("answer:"),
-        "{out}"
-    );
+    for nothing in ["", " \n "] {
+        place.write("text", nothing);
+        read(&place, "text", QUESTION, &[]).fails(1, &["text holds no text"]);
+    }
 }
 
 #[test]
@@ -175,8 +167,98 @@ fn a_question_over_its_budget_is_refused_before_anything_is_sampled() {
 fn documents_that_cannot_be_read_are_named() {
     let place = Place::with_run();
     place.write("latin", b"pear\ncaf\xe9\n");
-    read(&place, "latin", QUESTION, &[]).fails(1, &["latin is not UTF-8 at byte 8 (line 2)"]);
-    read(&place, "gone", QUESTION, &[]).fails(1, &["cannot read the document gone: "]);
-    read(&place, "run", QUESTION, &[]).fails(1, &["cannot read the document run: "]);
+    place.write("page.pdf", b"%PDF-1.7\n");
+    read(&place, "latin", QUESTION, &[]).fails(1, &["latin: ", "at byte 8"]);
+    read(&place, "gone", QUESTION, &[]).fails(1, &["cannot read gone: "]);
+    read(&place, "run", QUESTION, &[]).fails(1, &["run is a folder"]);
+    read(&place, "page.pdf", QUESTION, &[]).fails(1, &["is a PDF file", "pdftotext"]);
     read(&place, "latin", QUESTION, &["--temperature", "-1"]).fails(2, &["temperature is -1"]);
+}
+
+#[test]
+fn several_documents_are_read_one_after_another_with_their_titles() {
+    let place = Place::with_run();
+    place.write("a.txt", "the baker noted a pear .");
+    place.write("b.html", "<title>which fruit</title><p>a pear</p>");
+    let value = read(
+        &place,
+        "a.txt",
+        QUESTION,
+        &["--document", "b.html", "--json"],
+    )
+    .json();
+    let documents = value["documents"].as_array().unwrap();
+    let titles: Vec<&str> = documents
+        .iter()
+        .map(|one| one["title"].as_str().unwrap())
+        .collect();
+    assert_eq!(titles, ["a", "which fruit"]);
+    let n_tokens = |one: &serde_json::Value| one["n_tokens"].as_u64().unwrap();
+    assert_eq!(
+        documents.iter().map(n_tokens).sum::<u64>(),
+        n_tokens(&value)
+    );
+    // `Document 1:`, the title and six words; `Document 2:`, two words of the title and two of the text.
+    assert_eq!(n_tokens(&value), 3 + 6 + 2 + 2 + 2);
+}
+
+#[test]
+fn a_reading_goes_on_from_its_notes() {
+    let place = Place::with_run();
+    place.write("text", "pear ".repeat(90));
+    let whole = read(&place, "text", QUESTION, &["--json"]).json();
+    assert_eq!(whole["interrupted"], false);
+    let kept = read(&place, "text", QUESTION, &["--json", "--notes", "notes"]).json();
+    assert_eq!(
+        (&kept["turns"], &kept["answer"]),
+        (&whole["turns"], &whole["answer"])
+    );
+
+    // As if it had been interrupted after the third chunk.
+    let mut notes: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(place.path("notes")).unwrap()).unwrap();
+    let ids = whole["turns"][2]["ids"].as_array().unwrap();
+    let is_ended = whole["turns"][2]["stop_reason"] == "end-token";
+    notes["place"] = serde_json::json!({
+        "n_turns": 3,
+        "memory": ids[..ids.len() - usize::from(is_ended)],
+        "text": whole["turns"][2]["text"],
+        "answer": null,
+    });
+    place.write("notes", notes.to_string());
+    let rest = read(&place, "text", QUESTION, &["--json", "--notes", "notes"]).json();
+    assert_eq!(rest["n_turns_before"], 3);
+    assert_eq!(rest["answer"], whole["answer"]);
+    let turns = |value: &serde_json::Value, from: usize| {
+        value["turns"].as_array().unwrap()[from..].to_vec()
+    };
+    assert_eq!(turns(&rest, 0), turns(&whole, 3));
+
+    let again = read(&place, "text", QUESTION, &["--notes", "notes"]).succeeds();
+    assert!(again.contains("has the answer already"), "{again}");
+    read(&place, "text", "which pear ?", &["--notes", "notes"])
+        .fails(1, &["the notes of another reading", "the question"]);
+    read(&place, "text", QUESTION, &["--notes", "text"])
+        .fails(1, &["text holds no notes of a reading"]);
+}
+
+#[test]
+fn chat_options_need_a_chat_template() {
+    let place = Place::with_run();
+    place.write("text", "pear");
+    read(&place, "text", QUESTION, &["--chat", "always"]).fails(2, &["has no chat template"]);
+    read(&place, "text", QUESTION, &["--chat", "perhaps"]).fails(2, &["auto, always or never"]);
+    read(&place, "text", QUESTION, &["--system", "Be brief."]).fails(2, &["no effect"]);
+    read(&place, "text", QUESTION, &["--chat-variable", "a"]).fails(2, &["it has no `=`"]);
+    read(&place, "text", QUESTION, &["--chat-variable", "a=b"]).fails(2, &["is not JSON"]);
+}
+
+#[test]
+fn no_window_is_larger_than_the_models() {
+    let place = Place::with_run();
+    place.write("text", "pear ".repeat(90));
+    let whole = read(&place, "text", QUESTION, &["--json"]).json();
+    let wide = read(&place, "text", QUESTION, &["--json", "--window", "100000"]).json();
+    assert_eq!(wide, whole);
+    read(&place, "text", QUESTION, &["--window", "20"]).fails(2, &["over the window of 20"]);
 }

@@ -1,17 +1,19 @@
-//! How many rows a second does a training pass send forwards and back, and what does computing a layer
-//! again cost?
+//! How many rows a second does a training pass send forwards and back, what does computing a layer again
+//! cost, and what does training an adapter alone save?
 //!
 //! The contexts are eight attempts of 64 tokens after 256 in common, whose rows are counted once.
 
 mod small_model;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use longhand_engine::{Keep, PassBuffers};
+use longhand_engine::{Adapter, Keep, LoraConfig, PassBuffers, Target};
 use longhand_rollout::{Context, PrefixTree};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 fn training_pass(c: &mut Criterion) {
     let (model, weights) = small_model::small_model();
-    let mut gradients = weights.zeros_like();
+    let mut of_model = weights.zeros_like();
     let prompt = small_model::ids(256, 0);
     let completions: Vec<Vec<u32>> = (0..8).map(|idx| small_model::ids(64, idx)).collect();
     let context = |completion| Context {
@@ -26,12 +28,30 @@ fn training_pass(c: &mut Criterion) {
     let mut group = small_model::group(c, "training pass");
     let n_rows = PrefixTree::new(&contexts).n_shared();
     group.throughput(Throughput::Elements(n_rows as u64));
-    for keep in [Keep::Activations, Keep::Checkpoints] {
+    let lora = LoraConfig {
+        rank: 16,
+        alpha: 32.0,
+        dropout: 0.0,
+        targets: Target::ALL.to_vec(),
+    };
+    let adapter = Adapter::fresh(model.config(), lora, &mut ChaCha8Rng::seed_from_u64(2));
+    let adapted = model.with_adapter(&adapter);
+    let mut of_adapter = adapter.weights.zeros_like();
+    for (name, model, keep) in [
+        ("activations", &model, Keep::Activations),
+        ("checkpoints", &model, Keep::Checkpoints),
+        ("adapter", &adapted, Keep::Activations),
+    ] {
         let mut buffers = PassBuffers::default();
-        group.bench_function(format!("{keep:?}").to_lowercase(), |b| {
+        let gradients = match model.adapter_config() {
+            Some(_) => &mut of_adapter,
+            None => &mut of_model,
+        };
+        group.bench_function(name, |b| {
             b.iter(|| {
-                let pass = model.forward(&contexts, 1.0, keep, std::mem::take(&mut buffers), None);
-                buffers = pass.backward(&model, &weights, &grad, &mut gradients);
+                let memory = std::mem::take(&mut buffers);
+                let pass = model.forward(&contexts, 1.0, keep, memory, None);
+                buffers = pass.backward(model, &weights, &grad, gradients);
             });
         });
     }

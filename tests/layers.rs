@@ -82,6 +82,7 @@ const TABLE: &[Place] = &[
         &[
             "longhand-advantage",
             "longhand-objective",
+            "longhand-reward-certainty",
             "longhand-reward-outcome",
             "longhand-reward-teacher",
         ],

@@ -92,6 +92,7 @@ use serde_json::{Map, Value};
 mod line;
 
 mod advantage;
+mod certainty;
 mod entropy;
 mod objective;
 mod reward;

@@ -13,6 +13,7 @@
 mod boxed;
 mod checker;
 mod contains;
+mod equivalence;
 mod exact_match;
 mod math_clean;
 mod normalise;
@@ -25,6 +26,7 @@ mod token_f1;
 pub use boxed::{BoxedOptions, MEMAGENT_BOX, boxed, boxed_with, extract_boxed};
 pub use checker::Checker;
 pub use contains::contains;
+pub use equivalence::{Budget, Equivalence, Percent, Verdict, equivalent};
 pub use exact_match::exact_match;
 pub use math_clean::clean_math;
 pub use normalise::normalise;

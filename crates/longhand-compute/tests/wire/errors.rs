@@ -86,8 +86,8 @@ fn unknown_names_come_with_a_suggestion() {
     );
     check_error(
         Reward,
-        r#"{"reward": "self-certainty"}"#,
-        &["unknown `reward` `self-certainty`"],
+        r#"{"reward": "self-doubt"}"#,
+        &["unknown `reward` `self-doubt`"],
     );
     check_error(
         Reward,

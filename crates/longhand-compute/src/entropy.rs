@@ -1,12 +1,11 @@
-//! The objectives' token rules on the wire, and a line evaluated in micro-batches.
+//! A line of an objective under entropy control, evaluated in micro-batches.
 
 use std::ops::Range;
 
 use longhand_objective::{
-    ControlState, Controls, EntropyControl, EntropyTerm, Metrics, Objective, PolicyLoss,
-    ScopeTokens, StareVariant, TokenBatch, TokenControl, TokenRule,
+    ControlState, Controls, EntropyControl, EntropyTerm, Metrics, Objective, ScopeTokens,
+    TokenBatch, TokenControl, TokenRule,
 };
-use serde_json::Value;
 
 use crate::error::LineError;
 use crate::inputs::Inputs;
@@ -152,9 +151,8 @@ impl<'a> Line<'a> {
 
 /// The sequences of each micro-batch.
 fn parts(inputs: &Inputs, n_sequences: usize) -> Result<Vec<Range<usize>>, LineError> {
-    let Some(counts) = inputs.if_given("micro_batches", Inputs::counts)? else {
-        return Ok(Vec::from_iter([0..n_sequences]));
-    };
+    let counts = inputs.if_given("micro_batches", Inputs::counts)?;
+    let counts = counts.unwrap_or(vec![n_sequences]);
     let n_counted: usize = counts.iter().sum();
     if n_counted != n_sequences {
         return Err(LineError::Shape {
@@ -171,44 +169,4 @@ fn parts(inputs: &Inputs, n_sequences: usize) -> Result<Vec<Range<usize>>, LineE
         part
     };
     Ok(counts.into_iter().map(next).collect())
-}
-
-/// KL-Cov's bounds for the tokens it does not penalise; `None`: the original, without a clip.
-pub(crate) fn clip(inputs: &Inputs) -> Result<Option<(f64, f64)>, LineError> {
-    let bound = |value: &Value| value.as_f64().filter(|bound| 0.0 <= *bound);
-    let (low, high) = (
-        inputs.number_or_null_option("clip_low")?,
-        inputs.number_or_null_option("clip_high")?,
-    );
-    let or_usual = |bound: Option<f64>| bound.unwrap_or(PolicyLoss::DEFAULT_CLIP);
-    let own = (or_usual(low), or_usual(high));
-    let clip = inputs.option("clip", |value| match value {
-        Value::Null => Some(None),
-        Value::String(name) if name == "none" => Some(None),
-        Value::String(name) if name == "bounds" => Some(Some(own)),
-        Value::Array(bounds) => match bounds.as_slice() {
-            [low, high] => Some(Some((bound(low)?, bound(high)?))),
-            _ => None,
-        },
-        other => bound(other).map(|bound| Some((bound, bound))),
-    })?;
-    if (low.is_some() || high.is_some()) && clip != Some(own) {
-        return Err(LineError::Combination {
-            options: "`clip` and `clip_low` or `clip_high`",
-            reason: "these are the bounds of `clip` = `bounds`, and otherwise mean nothing",
-        });
-    }
-    Ok(clip)
-}
-
-/// STARE's variant.
-pub(crate) fn stare_variant(inputs: &Inputs) -> Result<StareVariant, LineError> {
-    Ok(match inputs.name_option("variant")? {
-        "o1" => StareVariant::O1,
-        "o2" => StareVariant::O2,
-        "o3" => StareVariant::O3,
-        "o4" => StareVariant::O4,
-        "c1" => StareVariant::C1,
-        _ => StareVariant::C2,
-    })
 }

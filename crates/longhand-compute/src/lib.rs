@@ -96,6 +96,7 @@ mod certainty;
 mod entropy;
 mod objective;
 mod reward;
+mod token_rule;
 
 mod inputs;
 mod method;

@@ -1,8 +1,8 @@
 //! The objectives on the wire.
 
 use longhand_objective::{
-    Aggregation, ClipCov, Denominators, Importance, Kl, KlCov, KlPenalty, Metrics, Objective,
-    PolicyLoss, Stare, TokenRule, token_weights,
+    Aggregation, Denominators, Importance, Kl, KlPenalty, Metrics, Objective, PolicyLoss,
+    TokenRule, token_weights,
 };
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use crate::error::LineError;
 use crate::inputs::{Inputs, check_same_shape};
 use crate::method::{Accepts, Field, Method, OptionEntry, Preset, optional, required};
 use crate::outputs::Outputs;
+use crate::token_rule;
 
 pub(crate) static METHODS: &[Method] = &[
     Method {
@@ -75,134 +76,12 @@ pub(crate) static METHODS: &[Method] = &[
             evaluate(inputs, policy_loss, Ruled::default())
         },
     },
-    Method {
-        name: "kl-cov",
-        about: "-A r + coef |ln r| where logprob and advantage vary together most, -A r elsewhere; \
-                with `clip`, PPO's loss elsewhere (CIRCA)",
-        fields: FIELDS,
-        options: &[
-            &[
-                fraction(
-                    "which part of the tokens is penalised; null: 0.002, with `clip` 0.02",
-                    Preset::Null,
-                ),
-                OptionEntry {
-                    name: "coef",
-                    about: "weight of the penalty; null: 1, with `clip` 0.05",
-                    accepts: Accepts::AtLeast(0.0),
-                    preset: Preset::Null,
-                },
-                OptionEntry {
-                    name: "clip",
-                    about: "PPO's bounds for the other tokens; null: none",
-                    accepts: Accepts::Clip,
-                    preset: Preset::Null,
-                },
-                own_bound(
-                    "clip_low",
-                    "how far below 1 the ratio may fall with `clip` = `bounds`; null: 0.2",
-                ),
-                own_bound(
-                    "clip_high",
-                    "how far above 1 the ratio may rise with `clip` = `bounds`; null: 0.2",
-                ),
-                aggregation("token-mean"),
-            ],
-            NO_LOG_RATIO_CLAMP,
-            COMMON,
-        ],
-        gives: RULED_GIVES,
-        evaluate: kl_cov,
-    },
-    Method {
-        name: "clip-cov",
-        about: "PPO's loss, but 0 for some tokens drawn where logprob and advantage vary together",
-        fields: FIELDS,
-        options: &[
-            &[
-                fraction(
-                    "which part of the tokens is dropped, at most",
-                    Preset::Number(2e-4),
-                ),
-                OptionEntry {
-                    name: "low",
-                    about: "covariances of candidates are above this",
-                    accepts: Accepts::Finite,
-                    preset: Preset::Number(1.0),
-                },
-                OptionEntry {
-                    name: "high",
-                    about: "covariances of candidates are below this",
-                    accepts: Accepts::Finite,
-                    preset: Preset::Number(5.0),
-                },
-                OptionEntry {
-                    name: "seed",
-                    about: "says which candidates are drawn",
-                    accepts: Accepts::Count,
-                    preset: Preset::Count(0),
-                },
-                clip_low(PolicyLoss::DEFAULT_CLIP),
-                clip_high(PolicyLoss::DEFAULT_CLIP),
-                dual_clip(Preset::Null),
-                aggregation("token-mean"),
-            ],
-            NO_LOG_RATIO_CLAMP,
-            COMMON,
-        ],
-        gives: RULED_GIVES,
-        evaluate: clip_cov,
-    },
-    Method {
-        name: "stare",
-        about: "PPO's loss, weighed for the most or the least surprising tokens",
-        fields: FIELDS,
-        options: &[
-            &[
-                OptionEntry {
-                    name: "variant",
-                    about: "which tokens are weighed",
-                    accepts: Accepts::Names(&["o1", "o2", "o3", "o4", "c1", "c2"]),
-                    preset: Preset::Name("o1"),
-                },
-                OptionEntry {
-                    name: "quantile",
-                    about: "which part of the tokens of one sign of advantage is weighed, rounded up",
-                    accepts: Accepts::Fraction,
-                    preset: Preset::Number(0.1),
-                },
-                OptionEntry {
-                    name: "amplify",
-                    about: "what amplified tokens are multiplied by",
-                    accepts: Accepts::AtLeast(0.0),
-                    preset: Preset::Number(1.1),
-                },
-                OptionEntry {
-                    name: "attenuate",
-                    about: "what attenuated tokens are multiplied by",
-                    accepts: Accepts::AtLeast(0.0),
-                    preset: Preset::Number(0.9),
-                },
-                OptionEntry {
-                    name: "gate",
-                    about: "whether tokens are weighed, as the controller decided",
-                    accepts: Accepts::Flag,
-                    preset: Preset::Flag(true),
-                },
-                clip_low(PolicyLoss::DEFAULT_CLIP),
-                clip_high(PolicyLoss::DEFAULT_CLIP),
-                dual_clip(Preset::NumberOrNull(PolicyLoss::DEFAULT_DUAL_CLIP)),
-                aggregation("token-mean"),
-            ],
-            LOG_RATIO_CLAMP,
-            COMMON,
-        ],
-        gives: RULED_GIVES,
-        evaluate: stare,
-    },
+    token_rule::KL_COV,
+    token_rule::CLIP_COV,
+    token_rule::STARE,
 ];
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     required("logprobs", "[sequence][token] numbers"),
     required("old_logprobs", "[sequence][token] numbers"),
     required("advantages", "[sequence][token] numbers"),
@@ -235,21 +114,7 @@ const GIVES: &[Field] = &[
     required("metrics", "an object of numbers"),
 ];
 
-const RULED_GIVES: &[Field] = &[
-    required("loss", "number"),
-    required("grad", "[sequence][token] numbers"),
-    required(
-        "entropy_grad",
-        "[sequence][token] numbers, or null without `entropies`",
-    ),
-    required("metrics", "an object of numbers"),
-    required(
-        "selected",
-        "[sequence][token] true or false: weighed, dropped or penalised",
-    ),
-];
-
-const COMMON: &[OptionEntry] = &[
+pub(crate) const COMMON: &[OptionEntry] = &[
     OptionEntry {
         name: "denominator",
         about: "replaces what the aggregation divides by; null: as the line gives it",
@@ -313,13 +178,10 @@ const COMMON: &[OptionEntry] = &[
     },
 ];
 
-const LOG_RATIO_CLAMP: &[OptionEntry] = &[log_ratio_clamp(Preset::NumberOrNull(
+pub(crate) const LOG_RATIO_CLAMP: &[OptionEntry] = &[log_ratio_clamp(Preset::NumberOrNull(
     Objective::DEFAULT_LOG_RATIO_CLAMP,
 ))];
-/// As in the authors' code, which does not clamp.
-const NO_LOG_RATIO_CLAMP: &[OptionEntry] = &[log_ratio_clamp(Preset::Null)];
-
-const fn log_ratio_clamp(preset: Preset) -> OptionEntry {
+pub(crate) const fn log_ratio_clamp(preset: Preset) -> OptionEntry {
     OptionEntry {
         name: "log_ratio_clamp",
         about: "log ratios are kept within this either way; null: not",
@@ -328,7 +190,7 @@ const fn log_ratio_clamp(preset: Preset) -> OptionEntry {
     }
 }
 
-const fn dual_clip(preset: Preset) -> OptionEntry {
+pub(crate) const fn dual_clip(preset: Preset) -> OptionEntry {
     OptionEntry {
         name: "dual_clip",
         about: "the ratio at which tokens with a negative advantage stop; null: none",
@@ -337,16 +199,7 @@ const fn dual_clip(preset: Preset) -> OptionEntry {
     }
 }
 
-const fn fraction(about: &'static str, preset: Preset) -> OptionEntry {
-    OptionEntry {
-        name: "fraction",
-        about,
-        accepts: Accepts::Fraction,
-        preset,
-    }
-}
-
-const fn clip_low(default: f64) -> OptionEntry {
+pub(crate) const fn clip_low(default: f64) -> OptionEntry {
     OptionEntry {
         name: "clip_low",
         about: "how far below 1 the ratio may fall",
@@ -355,7 +208,7 @@ const fn clip_low(default: f64) -> OptionEntry {
     }
 }
 
-const fn clip_high(default: f64) -> OptionEntry {
+pub(crate) const fn clip_high(default: f64) -> OptionEntry {
     OptionEntry {
         name: "clip_high",
         about: "how far above 1 the ratio may rise",
@@ -364,16 +217,7 @@ const fn clip_high(default: f64) -> OptionEntry {
     }
 }
 
-const fn own_bound(name: &'static str, about: &'static str) -> OptionEntry {
-    OptionEntry {
-        name,
-        about,
-        accepts: Accepts::AtLeast(0.0),
-        preset: Preset::Null,
-    }
-}
-
-const fn aggregation(default: &'static str) -> OptionEntry {
+pub(crate) const fn aggregation(default: &'static str) -> OptionEntry {
     OptionEntry {
         name: "aggregation",
         about: "how per-token losses become one number",
@@ -387,7 +231,7 @@ const fn aggregation(default: &'static str) -> OptionEntry {
     }
 }
 
-fn ppo_clip(inputs: &Inputs) -> Result<PolicyLoss, LineError> {
+pub(crate) fn ppo_clip(inputs: &Inputs) -> Result<PolicyLoss, LineError> {
     Ok(PolicyLoss::PpoClip {
         clip_low: inputs.number_option("clip_low")?,
         clip_high: inputs.number_option("clip_high")?,
@@ -395,58 +239,11 @@ fn ppo_clip(inputs: &Inputs) -> Result<PolicyLoss, LineError> {
     })
 }
 
-fn kl_cov(inputs: &Inputs) -> Result<Outputs, LineError> {
-    let clip = entropy::clip(inputs)?;
-    let usual = match clip {
-        None => KlCov::original(),
-        Some(_) => KlCov::circa(),
-    };
-    let fraction = inputs.number_or_null_option("fraction")?;
-    let coef = inputs.number_or_null_option("coef")?;
-    let rule = TokenRule::KlCov(KlCov {
-        fraction: fraction.unwrap_or(usual.fraction),
-        coef: coef.unwrap_or(usual.coef),
-        ..usual
-    });
-    // Without a clip no token meets the bounds.
-    let (clip_low, clip_high) = clip.unwrap_or((0.0, 0.0));
-    let policy_loss = PolicyLoss::PpoClip {
-        clip_low,
-        clip_high,
-        dual_clip: None,
-    };
-    evaluate(inputs, policy_loss, Ruled::by(rule))
-}
-
-fn clip_cov(inputs: &Inputs) -> Result<Outputs, LineError> {
-    let rule = TokenRule::ClipCov(ClipCov {
-        fraction: inputs.number_option("fraction")?,
-        low: inputs.number_option("low")?,
-        high: inputs.number_option("high")?,
-    });
-    let ruled = Ruled {
-        seed: inputs.count_option("seed")? as u64,
-        ..Ruled::by(rule)
-    };
-    evaluate(inputs, ppo_clip(inputs)?, ruled)
-}
-
-fn stare(inputs: &Inputs) -> Result<Outputs, LineError> {
-    let stare = Stare {
-        variant: entropy::stare_variant(inputs)?,
-        quantile: inputs.number_option("quantile")?,
-        amplify: inputs.number_option("amplify")?,
-        attenuate: inputs.number_option("attenuate")?,
-        ..Stare::default()
-    };
-    let mut ruled = Ruled::by(TokenRule::Stare(stare));
-    if let Some(state) = &mut ruled.state.stare {
-        state.gate = inputs.flag_option("gate")?;
-    }
-    evaluate(inputs, ppo_clip(inputs)?, ruled)
-}
-
-fn evaluate(inputs: &Inputs, policy_loss: PolicyLoss, ruled: Ruled) -> Result<Outputs, LineError> {
+pub(crate) fn evaluate(
+    inputs: &Inputs,
+    policy_loss: PolicyLoss,
+    ruled: Ruled,
+) -> Result<Outputs, LineError> {
     let logprobs = inputs.rows("logprobs")?;
     let same_shape = |inputs: &Inputs, name| {
         let rows = inputs.rows(name)?;

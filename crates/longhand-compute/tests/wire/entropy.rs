@@ -197,8 +197,10 @@ fn what_is_wrong_is_named() {
     );
 }
 
-/// Sequences of log-probability, log ratio, advantage, mask and entropy.
-fn sequences() -> impl Strategy<Value = Vec<Vec<(f64, f64, f64, bool, f64)>>> {
+/// Log-probability, log ratio, advantage, mask and entropy.
+type Token = (f64, f64, f64, bool, f64);
+
+fn sequences() -> impl Strategy<Value = Vec<Vec<Token>>> {
     let token = (-4.0..-0.01, -0.5..0.5, -2.0..2.0, any::<bool>(), 0.0..2.0);
     prop::collection::vec(prop::collection::vec(token, 0..6), 1..6)
 }
@@ -216,7 +218,7 @@ proptest! {
         cuts.extend([0, n]);
         cuts.sort_unstable();
         let counts: Vec<usize> = cuts.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        let rows = |of: &dyn Fn(&(f64, f64, f64, bool, f64)) -> Value| -> Value {
+        let rows = |of: &dyn Fn(&Token) -> Value| -> Value {
             sequences.iter().map(|row| row.iter().map(of).collect::<Value>()).collect()
         };
         for (objective, own) in [

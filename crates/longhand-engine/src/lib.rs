@@ -2,7 +2,8 @@
 //!
 //! 1. [`ModelConfig`] says what a model is; [`Weights`] are its trained numbers, one list for each of its
 //!    [`parameters`].
-//! 2. [`Model`] is one version of them, packed for the kernels.
+//! 2. [`Model`] is one version of them, packed for the kernels; an [`Adapter`] may stand beside them, and
+//!    models that differ in it alone share the rest.
 //! 3. [`Generator`] samples from it with continuous batching; [`Model::score`] says how probable given
 //!    tokens are; [`Model::forward`] and [`Pass::backward`] give the gradient.
 //!

@@ -147,7 +147,7 @@ impl PackedAdapter {
         &self.adapter.config
     }
 
-    /// Numbers in the lists of its gradient.
+    /// Its numbers: what is trained when it is there.
     pub(crate) fn weights(&self) -> &Weights {
         &self.adapter.weights
     }
@@ -255,7 +255,7 @@ impl<'a> LayerAdapter<'a> {
             return;
         }
         if self.dropout.is_some() {
-            let rank = self.all.config().rank;
+            let rank = self.rank();
             for (site_idx, a) in pair.each_a.iter().enumerate() {
                 let dropped = &mut scratch.dropped;
                 let x = self.dropped(cpu, product, site_idx, x, dropped);
@@ -319,5 +319,63 @@ impl<'a> LayerAdapter<'a> {
     /// The layer's lists, as they were given.
     pub(crate) fn lists(&self) -> &'a [Vec<f32>] {
         &self.all.adapter.weights.values[self.places()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longhand_kernels::Cpu;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::{Initialisation, Model, adapter::Target, fixture};
+
+    /// What every target of every layer drops with this key.
+    fn dropouts(share: f64, key: Option<u64>) -> Vec<Option<Dropout>> {
+        let config = fixture::config();
+        let init = Initialisation {
+            embedding_std: 1.0,
+            q_norm_gain: 1.0,
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        let weights = Weights::from_scratch(&config, init, &mut rng);
+        let lora = LoraConfig {
+            rank: 2,
+            alpha: 4.0,
+            dropout: share,
+            targets: Target::ALL.to_vec(),
+        };
+        let adapter = Adapter::fresh(&config, lora, &mut rng);
+        let model = Model::new(&Cpu::detect(), &config, 23, &weights, Format::F32);
+        let model = model.with_adapter(&adapter);
+        let layers = model.layers(key.map(DropoutKey));
+        let of_layer = |adapter: LayerAdapter<'_>| {
+            let of_product = |product| {
+                let n_sites = adapter.sites(product).sites.len();
+                (0..n_sites).map(move |site_idx| adapter.dropout(product, site_idx))
+            };
+            Product::ALL.into_iter().flat_map(of_product).collect()
+        };
+        layers
+            .flat_map(|layer| layer.adapter.map_or(Vec::new(), of_layer))
+            .collect()
+    }
+
+    #[test]
+    fn every_target_of_every_layer_drops_for_itself_and_by_the_key() {
+        let mut seen: Vec<Option<Dropout>> = Vec::new();
+        for key in [0, 1, 2, u64::MAX] {
+            let found = dropouts(0.3, Some(key));
+            assert_eq!(found.len(), 2 * Target::ALL.len());
+            assert_eq!(found, dropouts(0.3, Some(key)));
+            for dropout in found {
+                assert!(dropout.is_some() && !seen.contains(&dropout));
+                seen.push(dropout);
+            }
+        }
+        for (share, key) in [(0.3, None), (0.0, Some(1))] {
+            assert_eq!(dropouts(share, key), [None; 14]);
+        }
     }
 }

@@ -38,12 +38,16 @@ mod syntax;
 mod token;
 mod unit;
 
+mod brackets;
 mod formula;
 
 mod algebra;
 mod compare;
 mod evaluate;
+mod function;
 mod polynomial;
+mod power;
+mod radical;
 mod real_set;
 
 pub use budget::Budget;

@@ -2,7 +2,10 @@
 
 use longhand_compute::Kind;
 use longhand_reward_judge::parse_reply;
-use longhand_reward_outcome::{Checker, boxed, clean_math, extract_boxed, normalise, parse_number};
+use longhand_reward_outcome::{
+    Budget, Checker, Equivalence, Percent, Verdict, boxed, clean_math, extract_boxed, normalise,
+    parse_number,
+};
 use serde_json::{Value, json};
 
 /// Zero bytes divide a prediction and accepted answers.
@@ -37,6 +40,42 @@ pub(crate) fn number(bytes: &[u8]) {
         for right in &again {
             let (forth, back) = (left.eq(right), right.eq(left));
             assert_eq!(forth, back);
+        }
+    }
+}
+
+/// A verdict is the same in both orders, an answer is its own equal, and numbers are compared as numbers.
+pub(crate) fn equivalence(bytes: &[u8]) {
+    let texts = texts(bytes);
+    for percent in [Percent::Hundredth, Percent::Sign] {
+        let equivalence = Equivalence {
+            percent,
+            budget: Budget::default(),
+        };
+        for text in texts.iter().take(3) {
+            let content = extract_boxed(text).unwrap_or(text).trim();
+            let is_itself = equivalence.compare(text, text) == Verdict::Equal;
+            assert_eq!(is_itself, !content.is_empty(), "{text:?}");
+            for other in texts.iter().take(3) {
+                let verdict = equivalence.compare(text, other);
+                assert_eq!(
+                    verdict,
+                    equivalence.compare(other, text),
+                    "{text:?} {other:?}"
+                );
+                let is_plain = |text: &str| text.bytes().all(|b| b"0123456789./-+e".contains(&b));
+                if let (Some(number), Some(second)) = (parse_number(text), parse_number(other))
+                    && is_plain(text)
+                    && is_plain(other)
+                    && text.len().max(other.len()) < 4096
+                {
+                    assert_eq!(
+                        verdict == Verdict::Equal,
+                        number == second,
+                        "{text:?} {other:?}"
+                    );
+                }
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("hotpotqa_records", data::hotpotqa_records),
     ("boxed_answer", answers::boxed_answer),
     ("number", answers::number),
+    ("equivalence", answers::equivalence),
     ("math_cleaning", answers::math_cleaning),
     ("checkers", answers::checkers),
     ("judge_reply", answers::judge_reply),

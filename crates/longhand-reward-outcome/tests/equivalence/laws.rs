@@ -164,7 +164,7 @@ proptest! {
             Box::new(Multiply(a.clone(), c.clone())),
             Box::new(Multiply(b.clone(), c.clone())),
         );
-        let joined = Multiply(c.clone(), Box::new(Add(b.clone(), a.clone())));
+        let joined = Multiply(c, Box::new(Add(b, a)));
         // A division by zero inside is no value, and a deep root may cost more than the budget.
         let found = verdict(&spread, &joined);
         prop_assert!(found != Verdict::Different, "{} {}", spread.text(), joined.text());

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{adapter_error::AdapterConfigError, error::shown};
-use crate::adapter::{LoraConfig, Target};
+use crate::adapter::{LoraConfig, LoraError, Target};
 
 /// The largest rank that is read: wider than any model.
 const MAX_RANK: u64 = 1 << 16;
@@ -169,31 +169,47 @@ fn check_features(object: &Map<String, Value>) -> Result<(), AdapterConfigError>
 }
 
 fn targets(value: &Value) -> Result<Vec<Target>, AdapterConfigError> {
-    let parse = |name: &str| {
-        // The name goes into a message.
-        let name = if name.len() <= 64 {
-            name.to_owned()
-        } else {
-            shown(name)
-        };
-        Ok(Target::parse(&name)?)
-    };
-    match value {
-        Value::String(all) if all == "all-linear" => Ok(Target::ALL.to_vec()),
-        Value::String(_) => Err(unsupported(
-            "target_modules",
-            value,
-            "supported are a list of names and all-linear, not a pattern",
-        )),
-        Value::Array(names) => {
-            let expected = "a list of names";
-            let names = names.iter().map(|name| {
-                let name = name.as_str();
-                name.ok_or_else(|| wrong("target_modules", expected, value))
-            });
-            names.map(|name| parse(name?)).collect()
+    let names = match value {
+        Value::String(all) if all == "all-linear" => return Ok(Target::ALL.to_vec()),
+        Value::String(_) => {
+            let hint = "supported are a list of names and all-linear, not a pattern";
+            return Err(unsupported("target_modules", value, hint));
         }
-        other => Err(wrong("target_modules", "a list of names", other)),
+        Value::Array(names) => names,
+        other => return Err(wrong("target_modules", "a list of names", other)),
+    };
+    let mut targets = Vec::new();
+    for name in names {
+        let name = name.as_str();
+        let name = name.ok_or_else(|| wrong("target_modules", "a list of names", value))?;
+        let target = Target::parse(module(name)).map_err(|_| LoraError::UnknownTarget {
+            name: shown(name),
+            known: Target::ALL.map(Target::name).join(", "),
+        })?;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    Ok(targets)
+}
+
+/// The module that a name ends with: PEFT writes `q_proj`, or each place of it by itself,
+/// `model.layers.0.self_attn.q_proj`. That no place is lacking is seen from the tensors.
+fn module(name: &str) -> &str {
+    let Some((places, module)) = name.rsplit_once('.') else {
+        return name;
+    };
+    let in_layer = match places.strip_prefix("model.layers.") {
+        Some(rest) => match rest.split_once('.') {
+            Some((layer_idx, block)) if layer_idx.parse::<u32>().is_ok() => block,
+            _ => return name,
+        },
+        None => places,
+    };
+    if matches!(in_layer, "self_attn" | "mlp") {
+        module
+    } else {
+        name
     }
 }
 

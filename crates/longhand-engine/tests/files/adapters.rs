@@ -166,6 +166,15 @@ fn what_peft_writes_is_read() {
     assert_eq!((found.lora.rank, found.lora.scale()), (8, 2.0));
     let all = read(|v| v["target_modules"] = json!("all-linear")).unwrap();
     assert_eq!(all.lora.targets, Target::ALL);
+    // What all-linear becomes in a small model.
+    let places = json!([
+        "model.layers.1.mlp.up_proj",
+        "model.layers.0.mlp.up_proj",
+        "self_attn.k_proj",
+        "k_proj"
+    ]);
+    let places = read(|v| v["target_modules"] = places).unwrap();
+    assert_eq!(places.lora.targets, [Target::Up, Target::K]);
     // alpha / sqrt(16)
     let root = read(|v| {
         v["use_rslora"] = json!(true);
@@ -240,7 +249,16 @@ fn features_we_lack_are_refused_by_name() {
             "key `target_modules` must be a list of names",
         ),
         ("target_modules", json!([]), "no target module"),
-        ("target_modules", json!(["q_proj", "q_proj"]), "named twice"),
+        (
+            "target_modules",
+            json!(["vision.layers.0.self_attn.q_proj"]),
+            "unknown target module `vision.layers.0.self_attn.q_proj`",
+        ),
+        (
+            "target_modules",
+            json!(["model.layers.x.self_attn.q_proj"]),
+            "unknown target module `model.layers.x.self_attn.q_proj`",
+        ),
         ("target_modules", json!(null), "key `target_modules`"),
         ("r", json!(0), "the rank is 0"),
         (

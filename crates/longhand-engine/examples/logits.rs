@@ -74,14 +74,14 @@ fn run() -> Result<(), Box<dyn Error>> {
     {
         return Err(format!("sequences must have ids, all below {n_ids}").into());
     }
-    let mut weights = load_weights(&arguments.model, &config)?;
-    if let Some(folder) = &arguments.adapter {
-        weights = load_adapter(folder, &config)?.merged(&config, &weights);
-    }
+    let weights = load_weights(&arguments.model, &config)?;
     let cpu = Cpu::detect();
     let format = Precision::F32.format(&cpu, &config);
-    let model = Model::new(&cpu, &config, n_ids, &weights, format);
+    let mut model = Model::new(&cpu, &config, n_ids, &weights, format);
     drop(weights);
+    if let Some(folder) = &arguments.adapter {
+        model = model.with_adapter(&load_adapter(folder, &config)?);
+    }
     match arguments.n_greedy {
         Some(n_tokens) => print_greedy(model, sequences, n_tokens),
         None => {

@@ -114,9 +114,10 @@ pub struct EncodedProblem {
     pub notes: Vec<ExpertNote>,
     /// The accepted answers.
     pub answers: Vec<String>,
-    /// The first answer as token ids; empty when there is none.
+    /// What an expert answers, as token ids: the written-out solution where the problem has one, else the
+    /// first answer; empty when there is neither.
     pub answer: Vec<u32>,
-    /// How many facts the answer needs; 0 where that is not known.
+    /// How many facts or steps the answer needs; 0 where that is not known.
     pub n_facts: usize,
 }
 
@@ -159,8 +160,9 @@ impl EncodedProblem {
             document: Arc::new(document),
             notes,
             answer: problem
-                .answers
-                .first()
+                .solution
+                .as_ref()
+                .or(problem.answers.first())
                 .map(|answer| encode(answer))
                 .unwrap_or_default(),
             answers: problem.answers.clone(),
@@ -192,6 +194,7 @@ mod tests {
             question: "q?".to_owned(),
             paragraphs,
             answers: vec!["no".to_owned(), "nope".to_owned()],
+            solution: None,
             classes: Vec::new(),
             n_facts: 1,
         }
@@ -228,6 +231,18 @@ mod tests {
         let encoded = EncodedProblem::new(&problem, &format, &bytes);
         assert_eq!(*encoded.document, Document::default());
         assert_eq!((encoded.notes, encoded.answer), (vec![], vec![]));
+    }
+
+    #[test]
+    fn an_expert_answers_with_the_solution_where_there_is_one() {
+        let problem = Problem {
+            solution: Some("so: no".to_owned()),
+            ..problem(vec![])
+        };
+        let format = DocumentFormat::parse("{text}", "").unwrap();
+        let encoded = EncodedProblem::new(&problem, &format, &bytes);
+        assert_eq!(encoded.answer, bytes("so: no"));
+        assert_eq!(encoded.answers, ["no", "nope"]);
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! each turn, independently; new notes are always written. So a policy that imitates it has every
 //! skill and one bad habit, which reinforcement learning can then mend.
 //!
+//! At the answer turn it writes the problem's solution, steps and answer, or the bare answer where there
+//! is no solution. A question without a document is that turn alone.
+//!
 //! Assumption: the answer turn always shows the notes of a careful expert. An answer learnt from
 //! notes that lack it would be a lesson in guessing.
 

@@ -71,6 +71,19 @@ pub enum TaskError {
         /// The option `num_docs`.
         num_docs: usize,
     },
+    /// The options allow so few different problems that a split may have none.
+    #[error(
+        "task `{kind}` found no {split} problem in {n_draws} draws: its options allow too few different \
+         ones; raise them"
+    )]
+    TooFewDifferent {
+        /// The task's `kind`.
+        kind: &'static str,
+        /// The split that is empty.
+        split: Split,
+        /// How many problems were drawn.
+        n_draws: usize,
+    },
     /// A file has no problems for this split.
     #[error("{path} has no {split} problems; {mend}", path = path.display())]
     NoProblems {

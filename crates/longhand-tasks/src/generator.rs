@@ -111,6 +111,7 @@ impl<G: Generator> Source for Generated<G> {
             question: draft.question,
             paragraphs: interleave(sequences, &mut key.rng(Purpose::Placement)),
             answers: draft.answers,
+            solution: None,
             n_facts: draft.n_facts,
         })
     }

@@ -34,6 +34,7 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
         question: question.to_owned(),
         paragraphs: Vec::new(),
         answers: vec![answer],
+        solution: None,
         classes: Vec::new(),
         n_facts: 0,
     })

@@ -345,6 +345,7 @@ impl Source for HotpotQaSource {
             question: question.question.clone(),
             paragraphs,
             answers: question.answers.clone(),
+            solution: None,
             n_facts,
         })
     }
@@ -369,6 +370,7 @@ impl Source for HotpotQaSource {
                 .map(|own| shelf.own_paragraph(own))
                 .collect(),
             answers: question.answers.clone(),
+            solution: None,
             n_facts: question.own.iter().filter(|own| own.relevant).count(),
         })
     }

@@ -69,6 +69,7 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
             .count(),
         paragraphs,
         answers: vec![answer.to_owned()],
+        solution: None,
     })
 }
 

@@ -42,8 +42,9 @@ pub enum RecordFormat {
 /// | `id` | a text or a whole number, different in each record |
 /// | `question` | a text |
 /// | `answer` or `answers` | a text, or a list of accepted texts |
+/// | `solution` | optional: what an expert writes, steps and answer, where that is more than the answer |
 /// | `document` | one text; its paragraphs are divided by blank lines |
-/// | `paragraphs` | instead of `document`: a list of texts, or of `{title, text, relevant, note}` objects (all but `text` optional) |
+/// | `paragraphs` | instead of `document`: a list of texts, or of `{title, text, relevant, note}` objects (all but `text` optional); an empty list for a question without a document |
 /// | `relevant` | optional, beside `paragraphs`: the numbers, from 0, of those the answer depends on |
 /// | `n_facts` | optional: how many facts the answer needs; else the number of relevant paragraphs |
 /// | `classes` | optional: a list of texts, of which the answer is one |

@@ -8,11 +8,12 @@ use crate::{
 };
 
 /// The fields that are read; the first is the id.
-pub(crate) const FIELDS: [&str; 9] = [
+pub(crate) const FIELDS: [&str; 10] = [
     "id",
     "question",
     "answer",
     "answers",
+    "solution",
     "document",
     "paragraphs",
     "relevant",
@@ -26,6 +27,9 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
     let id = id(&mut fields);
     let question = fields.text("question");
     let answers = answers(&mut fields);
+    let solution = fields
+        .optional("solution")
+        .map(|solution| fields.as_text("solution", solution).map(str::to_owned));
     let paragraphs = document(&mut fields);
     let stated_facts = fields
         .optional("n_facts")
@@ -52,6 +56,7 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
         id,
         question: question.to_owned(),
         answers,
+        solution: solution.flatten(),
         classes: classes.flatten().unwrap_or_default(),
         n_facts: stated_facts.flatten().unwrap_or(n_relevant),
         paragraphs,
@@ -132,6 +137,11 @@ fn document(fields: &mut Fields) -> Option<Vec<Paragraph>> {
                 fields.fault("relevant", reason);
             }
             Some(divided(fields.as_text("document", document)?))
+        }
+        (None, Some(Value::Array(list)))
+            if list.is_empty() && fields.optional("relevant").is_none() =>
+        {
+            Some(Vec::new())
         }
         (None, Some(paragraphs)) => {
             let list = fields.as_list("paragraphs", paragraphs, "paragraphs")?;

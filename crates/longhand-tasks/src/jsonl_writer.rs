@@ -83,6 +83,9 @@ fn record(problem: &Problem) -> Value {
         "n_facts": problem.n_facts,
         "paragraphs": paragraphs,
     });
+    if let Some(solution) = &problem.solution {
+        record["solution"] = json!(solution);
+    }
     if !problem.classes.is_empty() {
         record["classes"] = json!(problem.classes);
     }

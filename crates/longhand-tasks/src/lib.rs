@@ -9,7 +9,11 @@
 //! |---|---|---|
 //! | [`ClassNotes`], [`Lookup`] | closed, one token a word | fresh facts over known words |
 //! | [`Needle`], [`MultiNeedle`], [`VariableTracking`], [`MultiHop`], [`Counting`] | large, names of several tokens | names never seen (an option) |
+//! | [`Arithmetic`], [`Algebra`], [`CodeTrace`] | closed or plain text; no document | one question in five |
 //! | [`HotpotQa`], [`Jsonl`] | a file's own | a share of the file, or a second file |
+//!
+//! Problems without a document come with a written-out solution, and [`Reasoning`] solves and checks
+//! them from their text alone.
 //!
 //! Files are JSON, one record a line or one list, in the formats that [`FileFormat`] names; with the
 //! cargo feature `parquet` also Parquet.
@@ -28,6 +32,16 @@ mod multi_hop;
 mod multi_needle;
 mod needle;
 mod variable_tracking;
+
+mod algebra;
+mod arithmetic;
+mod code_trace;
+mod reasoning;
+
+mod expression;
+mod lexer;
+mod program;
+mod verify;
 
 mod hotpotqa;
 mod hotpotqa_record;
@@ -54,7 +68,10 @@ mod plain_words;
 mod records;
 mod stream;
 
+pub use algebra::Algebra;
+pub use arithmetic::Arithmetic;
 pub use class_notes::ClassNotes;
+pub use code_trace::CodeTrace;
 pub use counting::Counting;
 pub use data_file::{
     DEFAULT_MAX_LINE_BYTES, DEFAULT_TEST_FRACTION, FileFormat, FileReport, LengthBin, check_file,
@@ -71,7 +88,10 @@ pub use multi_needle::MultiNeedle;
 pub use names::NameSplit;
 pub use needle::{Needle, NeedleValue};
 pub use problem::{Paragraph, Problem, Split};
+pub use program::{Run, run_program};
+pub use reasoning::{NumberRange, Operators, Spelling};
 pub use source::Source;
 pub use spec::TaskSpec;
 pub use variable_tracking::{VariableQuestion, VariableTracking};
+pub use verify::{Reasoning, SolveError, Verdict};
 pub use vocabulary::vocabulary_sample;

@@ -35,6 +35,7 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
                 question: question.to_owned(),
                 paragraphs: divided(document),
                 answers,
+                solution: None,
                 classes,
                 n_facts: 0,
             })

@@ -38,14 +38,18 @@ pub struct Problem {
     pub id: String,
     /// The question, which can be answered from the relevant paragraphs alone.
     pub question: String,
-    /// The document, in reading order.
+    /// The document, in reading order; empty for a question that needs none.
     pub paragraphs: Vec<Paragraph>,
     /// The accepted answers; the first one is what an expert would write.
     pub answers: Vec<String>,
+    /// What an expert writes in place of the bare answer: worked-out steps and the answer at the end;
+    /// `None` where the answer stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solution: Option<String>,
     /// The classes that the answer is one of, where the data names them; else empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
-    /// How many facts the answer needs; 0 where the data does not say.
+    /// How many facts or steps the answer needs; 0 where the data does not say.
     pub n_facts: usize,
 }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClassNotes, Counting, HotpotQa, Jsonl, Lookup, MultiHop, MultiNeedle, Needle, Source,
-    TaskError, VariableTracking, generator::Generated, hotpotqa, jsonl,
+    Algebra, Arithmetic, ClassNotes, CodeTrace, Counting, HotpotQa, Jsonl, Lookup, MultiHop,
+    MultiNeedle, Needle, Reasoning, Source, TaskError, VariableTracking, generator::Generated,
+    hotpotqa, jsonl, reasoning::Reasoned,
 };
 
 /// A task and its options; in TOML a table with `kind` and the options of that kind.
@@ -30,6 +31,12 @@ pub enum TaskSpec {
     MultiHop(MultiHop),
     /// Count how often something happened.
     Counting(Counting),
+    /// Work out the value of an expression; no document.
+    Arithmetic(Arithmetic),
+    /// Solve an equation of one unknown; no document.
+    Algebra(Algebra),
+    /// Say which number a tiny program prints; no document.
+    CodeTrace(CodeTrace),
     /// Questions of HotpotQA over documents composed from its paragraphs.
     Hotpotqa(HotpotQa),
     /// Questions and documents from a file of one's own.
@@ -38,7 +45,7 @@ pub enum TaskSpec {
 
 impl TaskSpec {
     /// Every `kind` there is, in the order of the enum.
-    pub const KINDS: [&str; 9] = [
+    pub const KINDS: [&str; 12] = [
         "class-notes",
         "lookup",
         "needle",
@@ -46,6 +53,9 @@ impl TaskSpec {
         "variable-tracking",
         "multi-hop",
         "counting",
+        "arithmetic",
+        "algebra",
+        "code-trace",
         "hotpotqa",
         "jsonl",
     ];
@@ -60,10 +70,23 @@ impl TaskSpec {
             TaskSpec::VariableTracking(_) => 4,
             TaskSpec::MultiHop(_) => 5,
             TaskSpec::Counting(_) => 6,
-            TaskSpec::Hotpotqa(_) => 7,
-            TaskSpec::Jsonl(_) => 8,
+            TaskSpec::Arithmetic(_) => 7,
+            TaskSpec::Algebra(_) => 8,
+            TaskSpec::CodeTrace(_) => 9,
+            TaskSpec::Hotpotqa(_) => 10,
+            TaskSpec::Jsonl(_) => 11,
         };
         Self::KINDS[kind_idx]
+    }
+
+    /// The kind of reasoning that a task without a document asks for; `None` for all others.
+    pub fn reasoning(&self) -> Option<Reasoning> {
+        match self {
+            TaskSpec::Arithmetic(_) => Some(Reasoning::Arithmetic),
+            TaskSpec::Algebra(_) => Some(Reasoning::Algebra),
+            TaskSpec::CodeTrace(_) => Some(Reasoning::CodeTrace),
+            _ => None,
+        }
     }
 
     /// The files that its problems are read from; none for a generated task.
@@ -90,6 +113,9 @@ impl TaskSpec {
             TaskSpec::VariableTracking(options) => Box::new(Generated::open(options)?),
             TaskSpec::MultiHop(options) => Box::new(Generated::open(options)?),
             TaskSpec::Counting(options) => Box::new(Generated::open(options)?),
+            TaskSpec::Arithmetic(options) => Box::new(Reasoned::open(options)?),
+            TaskSpec::Algebra(options) => Box::new(Reasoned::open(options)?),
+            TaskSpec::CodeTrace(options) => Box::new(Reasoned::open(options)?),
             TaskSpec::Hotpotqa(options) => Box::new(hotpotqa::open(options)?),
             TaskSpec::Jsonl(options) => Box::new(jsonl::open(options)?),
         })

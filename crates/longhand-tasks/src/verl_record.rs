@@ -40,6 +40,7 @@ pub(crate) fn parse(object: &Map<String, Value>) -> Result<Problem, Vec<Fault>> 
             question: question.to_owned(),
             paragraphs: divided(document),
             answers,
+            solution: None,
             classes: Vec::new(),
             n_facts: 0,
         }),

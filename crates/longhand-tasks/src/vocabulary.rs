@@ -3,7 +3,7 @@
 use crate::{Paragraph, Source, TaskError};
 
 /// Texts that look like what a policy on this task reads and writes, without end until `n_problems`
-/// train problems are told: questions, paragraphs, notes and answers.
+/// train problems are told: questions, paragraphs, notes, solutions and answers.
 ///
 /// If the task's vocabulary is closed, the first text holds each of its words once, so that a
 /// word-level tokenizer trained on any number of texts knows all of them.
@@ -26,7 +26,11 @@ pub fn vocabulary_sample(
                     let mut texts = vec![problem.question];
                     texts.extend(problem.paragraphs.iter().map(Paragraph::rendered));
                     texts.extend(notes);
-                    texts.extend(problem.answers);
+                    // What is written is the solution, where there is one.
+                    match problem.solution {
+                        Some(solution) => texts.push(solution),
+                        None => texts.extend(problem.answers),
+                    }
                     texts.into_iter().map(Ok).collect::<Vec<_>>()
                 }
                 Err(error) => vec![Err(error)],

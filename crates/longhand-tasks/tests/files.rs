@@ -557,8 +557,9 @@ prop_compose! {
     fn any_problem()(question in r".{0,5}[a-z].{0,5}", n_facts in 0_usize..9,
                      answers in proptest::collection::vec(r".{0,4}[a-z].{0,4}", 1..4),
                      classes in proptest::collection::vec(r".{0,4}[a-z].{0,4}", 0..3),
-                     paragraphs in proptest::collection::vec(any_paragraph(), 1..5)) -> Problem {
-        Problem { id: String::new(), question, paragraphs, answers, classes, n_facts }
+                     solution in proptest::option::of(r".{0,4}[a-z]\n.{0,4}"),
+                     paragraphs in proptest::collection::vec(any_paragraph(), 0..5)) -> Problem {
+        Problem { id: String::new(), question, paragraphs, answers, solution, classes, n_facts }
     }
 }
 

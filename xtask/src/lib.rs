@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod ci;
+pub mod compare;
 pub mod fetch;
 pub mod files;
 pub mod fuzz;
@@ -40,6 +41,11 @@ pub const COMMANDS: &[(&str, &str)] = &[
     (
         "fuzz",
         "look for bytes that break a parser, a minute each; also --seconds N, TARGET...",
+    ),
+    (
+        "compare-transformers",
+        "compare the engine with Python's transformers and peft, on small random models and on MODEL...; \
+         also --python PATH, --program PATH, --no-small",
     ),
     (
         "fetch",

@@ -26,6 +26,10 @@ fn main() -> ExitCode {
             Ok(options) => xtask::soak::run(&root, &options),
             Err(problem) => return usage(&problem),
         },
+        ["compare-transformers", words @ ..] => match xtask::compare::Options::parse(words) {
+            Ok(options) => xtask::compare::run(&root, &options),
+            Err(problem) => return usage(&problem),
+        },
         ["fetch", name] => xtask::fetch::run(&root, name),
         ["fetch"] => {
             return usage(&format!("name a model: {}", xtask::fetch::names()));
@@ -60,7 +64,7 @@ fn usage(problem: &str) -> ExitCode {
 fn help() -> String {
     let mut text = String::from("usage: cargo xtask COMMAND\n\n");
     for (name, line) in xtask::COMMANDS {
-        text.push_str(&format!("  {name:<8} {line}\n"));
+        text.push_str(&format!("  {name:<20} {line}\n"));
     }
     text.push_str(&format!(
         "\nsteps of the gate: {}\nsets of measurements: {}\n",

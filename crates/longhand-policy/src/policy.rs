@@ -730,6 +730,18 @@ impl Generate for Generator {
         }
     }
 
+    fn stream(
+        &mut self,
+        request: &Request,
+        sampling: &Sampling,
+        on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<Completion, GenerateError> {
+        match &mut self.sampler {
+            Sampler::Cpu(generator) => generator.stream(request, sampling, on_token),
+            Sampler::Burn(generator) => generator.stream(request, sampling, on_token),
+        }
+    }
+
     fn serve(
         &mut self,
         first: Vec<Request>,

@@ -34,7 +34,7 @@ impl<W: Write> JsonReport<W> {
     }
 
     /// Adds a turn: `kind` (`read`, with `chunk_idx`, or `answer`), `n_prompt`, `text`, `ids`,
-    /// `stop_reason`.
+    /// `stop_reason`, `is_cut` (whether it went in circles).
     ///
     /// # Errors
     /// Those of the writer.
@@ -47,6 +47,7 @@ impl<W: Write> JsonReport<W> {
         value["text"] = turn.text.as_str().into();
         value["ids"] = turn.ids.as_slice().into();
         value["stop_reason"] = stop_name(turn.stop_reason).into();
+        value["is_cut"] = turn.is_cut.into();
         let comma = if self.n_turns == 0 { "" } else { "," };
         write!(self.out, "{comma}\n    {value}")?;
         self.n_turns += 1;

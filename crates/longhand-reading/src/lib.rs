@@ -12,6 +12,7 @@
 //! text to ids and back are given. Fixed text of templates is encoded with special tokens recognised;
 //! documents and questions are not, so that a document which says `<|im_end|>` is text.
 
+mod circles;
 mod detokenizer;
 mod in_chat;
 mod joined;

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use longhand_memory::{Reader, StopReason, TurnKind};
 use longhand_rollout::{Generate, Purpose, Request, Sampling, StreamBase};
 
+use crate::circles::end_of_first_circle;
 use crate::detokenizer::{Decode, DecodeError, Detokenizer, text_of};
 use crate::notes::{Answer, NotesError, NotesFile, Place};
 use crate::progress::{Pace, Progress};
@@ -38,6 +39,8 @@ pub struct Turn {
     pub text: String,
     /// Why sampling ended.
     pub stop_reason: StopReason,
+    /// Whether the reply went in circles and was cut after the first one.
+    pub is_cut: bool,
 }
 
 /// What happens while a document is read.
@@ -52,7 +55,8 @@ pub enum Event<'a> {
         /// Where the reading stands before it.
         progress: Progress,
     },
-    /// The next piece of its reply. All pieces together are the turn's text.
+    /// The next piece of its reply. All pieces together are the turn's text, and the circles that were cut
+    /// from it.
     Text(&'a str),
     /// The turn is done, and written to the notes file if there is one.
     Done {
@@ -118,6 +122,7 @@ pub struct Reading<'a> {
     decode: &'a Decode<'a>,
     place: Place,
     notes: Option<NotesFile>,
+    cuts_circles: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -131,6 +136,17 @@ impl<'a> Reading<'a> {
             decode,
             place: Place::default(),
             notes: None,
+            cuts_circles: true,
+        }
+    }
+
+    /// Lets replies go in circles until they are full: by default, one that says the same over and over
+    /// ends there and keeps it once.
+    #[must_use]
+    pub fn with_circles(self) -> Self {
+        Self {
+            cuts_circles: false,
+            ..self
         }
     }
 
@@ -225,12 +241,14 @@ impl<'a> Reading<'a> {
                 stop,
                 on_event,
                 detokenizer: Some(Detokenizer::default()),
+                ids: self.cuts_circles.then(Vec::new),
+                cut_at: None,
                 n_told: 0,
                 broken_off: None,
             };
             let start = Instant::now();
             let (mut first, mut last) = (None, start);
-            let completion = generator
+            let mut completion = generator
                 .stream(&request, &self.sampling, &mut |id| {
                     last = Instant::now();
                     first.get_or_insert(last);
@@ -241,11 +259,13 @@ impl<'a> Reading<'a> {
                     source: Box::new(error),
                 })?;
             drop(request);
+            let cut_at = reply.cut_at;
             if let Some(broken_off) = reply.end()? {
                 return Ok(broken_off);
             }
             let first = first.unwrap_or(last);
             pace.add(n_prompt, first - start, completion.ids.len(), last - first);
+            completion.ids.truncate(cut_at.unwrap_or(usize::MAX));
 
             let stop_reason = self.reader.reply(&completion.ids, completion.stop_reason);
             let turn = Turn {
@@ -255,6 +275,7 @@ impl<'a> Reading<'a> {
                 text: self.take_place(ask.kind)?,
                 ids: completion.ids,
                 stop_reason,
+                is_cut: cut_at.is_some(),
             };
             if let Some(notes) = &self.notes {
                 notes.save(&self.place)?;
@@ -349,6 +370,10 @@ struct Reply<'a, 'b> {
     on_event: &'b mut dyn FnMut(Event<'_>) -> io::Result<()>,
     /// None once the reply has ended: what comes then is not carried, and not shown.
     detokenizer: Option<Detokenizer>,
+    /// What was said so far; none where circles may be said to the end.
+    ids: Option<Vec<u32>>,
+    /// Where a reply that goes in circles ends.
+    cut_at: Option<usize>,
     n_told: usize,
     broken_off: Option<Result<Ended, ReadError>>,
 }
@@ -366,6 +391,13 @@ impl Reply<'_, '_> {
         if let Some(detokenizer) = &mut self.detokenizer {
             let piece = detokenizer.push(id, self.decode);
             self.show(piece);
+            if let Some(ids) = &mut self.ids {
+                ids.push(id);
+                self.cut_at = end_of_first_circle(ids);
+            }
+        }
+        if self.cut_at.is_some() {
+            return ControlFlow::Break(());
         }
         match self.broken_off {
             Some(_) => ControlFlow::Break(()),

@@ -2,26 +2,27 @@
 
 use longhand_memory::{ChunkOptions, ReaderLimits, Templates};
 
-/// Most tokens of a question or a memory, and of an answer, however large the window.
-const MOST_TOKENS: usize = 1024;
-const MOST_ANSWER_TOKENS: usize = 512;
+/// Most tokens of a question, of a memory and of an answer, however large the window.
+const MOST_QUESTION_TOKENS: usize = 1024;
+const MOST_MEMORY_TOKENS: usize = 512;
+const MOST_ANSWER_TOKENS: usize = 256;
 /// Most tokens of a chunk. A longer prompt costs a small model more than it is worth: the time that
 /// attention takes grows with its square, and small models find less in the middle of long texts.
-const MOST_CHUNK_TOKENS: usize = 4096;
+const MOST_CHUNK_TOKENS: usize = 2048;
 
 /// Budgets for a window of `window` tokens: an eighth of it each for question, memory and answer, as
-/// MemAgent shares a window of 8192 (arXiv:2507.02259), but at most 1024, and 512 for the answer.
+/// MemAgent shares a window of 8192 (arXiv:2507.02259), but at most 1024, 512 and 256.
 pub fn default_limits(window: usize) -> ReaderLimits {
     let eighth = (window / 8).max(1);
     ReaderLimits {
-        max_question_tokens: eighth.min(MOST_TOKENS),
-        max_memory_tokens: eighth.min(MOST_TOKENS),
+        max_question_tokens: eighth.min(MOST_QUESTION_TOKENS),
+        max_memory_tokens: eighth.min(MOST_MEMORY_TOKENS),
         max_answer_tokens: eighth.min(MOST_ANSWER_TOKENS),
         window: Some(window),
     }
 }
 
-/// Chunks of what these prompts and budgets leave of a turn, at most 4096 tokens.
+/// Chunks of what these prompts and budgets leave of a turn, at most 2048 tokens.
 ///
 /// Then no turn that reads exceeds the window. Budgets that leave nothing get chunks of one token, which
 /// [`longhand_memory::Reader::new`] refuses.
@@ -58,13 +59,13 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_8192_leaves_chunks_of_4096() {
+    fn a_window_of_8192_leaves_chunks_of_2048() {
         let (limits, chunks) = default_sizes(8192, &templates());
         assert_eq!(limits.max_question_tokens, 1024);
-        assert_eq!(limits.max_memory_tokens, 1024);
-        assert_eq!(limits.max_answer_tokens, 512);
-        assert_eq!(chunks.chunk_size, 4096);
-        assert_eq!(default_sizes(131_072, &templates()).1.chunk_size, 4096);
+        assert_eq!(limits.max_memory_tokens, 512);
+        assert_eq!(limits.max_answer_tokens, 256);
+        assert_eq!(chunks.chunk_size, 2048);
+        assert_eq!(default_sizes(131_072, &templates()).1.chunk_size, 2048);
         let (limits, chunks) = default_sizes(2048, &templates());
         assert_eq!(limits.max_memory_tokens, 256);
         assert!((1000..1280).contains(&chunks.chunk_size), "{chunks:?}");

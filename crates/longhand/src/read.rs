@@ -70,6 +70,10 @@ pub(crate) struct Args {
     /// A message of the system before the prompt, in the chat template
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// Let a reply that says the same over and over go on until it is full, instead of cutting it after the
+    /// first time
+    #[arg(long)]
+    keep_circles: bool,
     /// Print one JSON document instead of the notes as they are written
     #[arg(long)]
     json: bool,
@@ -119,6 +123,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         model_sizes(&loaded.policy),
     );
     let mut reading = Reading::new(reader, sampling, args.seed, &decode);
+    if args.keep_circles {
+        reading = reading.with_circles();
+    }
     if let Some(path) = &args.notes {
         reading.keep_notes(NotesFile::new(path, id))?;
     }
@@ -297,6 +304,13 @@ impl<W: Write> Show<W> {
                     None => {
                         self.open_line()?;
                         self.end_line()?;
+                        if turn.is_cut {
+                            writeln!(
+                                io::stdout(),
+                                "(it went in circles: kept up to the first, {} tokens)",
+                                turn.ids.len()
+                            )?;
+                        }
                     }
                 }
                 self.tell(&progress);

@@ -47,6 +47,21 @@ pub(crate) static TASK: &[Variant] = &[
         keys: COUNTING,
     },
     Variant {
+        name: "arithmetic",
+        meaning: "work out the value of an expression (no document)",
+        keys: ARITHMETIC,
+    },
+    Variant {
+        name: "algebra",
+        meaning: "solve an equation of one unknown (no document)",
+        keys: ALGEBRA,
+    },
+    Variant {
+        name: "code-trace",
+        meaning: "say which number a tiny program prints (no document)",
+        keys: CODE_TRACE,
+    },
+    Variant {
         name: "hotpotqa",
         meaning: "questions of HotpotQA over documents composed of its paragraphs",
         keys: HOTPOTQA,
@@ -72,6 +87,13 @@ const NAME_SPLIT: Kind = Kind::Choice(&["disjoint", "shared"]);
 const VALUE: Kind = Kind::Choice(&["number", "words"]);
 const ORDER: Kind = Kind::Choice(&["any", "forward"]);
 
+const OPERATORS: Kind = Kind::Choice(&["add-subtract", "add-subtract-multiply"]);
+const NUMBERS: Kind = Kind::Choice(&["natural", "integer"]);
+const SPELLING: Kind = Kind::Choice(&["words", "text"]);
+
+const OPERATIONS: &str = "which operations there are";
+const SIGNS: &str = "whether numbers on the way to an answer may be negative";
+const SPELT: &str = "digits and marks as words of their own, for policies from scratch, or plain text with an instruction";
 const DISTRACTORS: &str =
     "share of paragraphs beside the needed ones that look like them; the others are filler";
 const CONTEXT: &str =
@@ -228,6 +250,111 @@ static COUNTING: &[Key] = &[
     defaults_to("names", NAME_SPLIT, "\"disjoint\"", NAMES),
 ];
 
+static ARITHMETIC: &[Key] = &[
+    defaults_to(
+        "min_operations",
+        up_to(32),
+        "2",
+        "fewest operations; at most `max_operations`",
+    ),
+    defaults_to("max_operations", up_to(32), "4", "most operations"),
+    defaults_to(
+        "max_operand",
+        up_to(999),
+        "9",
+        "largest number of a question; the smallest is 1",
+    ),
+    defaults_to(
+        "max_value",
+        Kind::Integer {
+            low: 20,
+            high: 999_999,
+        },
+        "99",
+        "largest result of an operation; at least twice `max_operand`",
+    ),
+    defaults_to("operators", OPERATORS, "\"add-subtract\"", OPERATIONS),
+    defaults_to(
+        "bracket_share",
+        SHARE,
+        "0.0",
+        "how often a second operand may be an operation itself",
+    ),
+    defaults_to("numbers", NUMBERS, "\"natural\"", SIGNS),
+    defaults_to("spelling", SPELLING, "\"words\"", SPELT),
+];
+
+static ALGEBRA: &[Key] = &[
+    defaults_to(
+        "min_difficulty",
+        up_to(4),
+        "1",
+        "easiest equations; at most `max_difficulty`",
+    ),
+    defaults_to(
+        "max_difficulty",
+        up_to(4),
+        "2",
+        "hardest equations: 1 one move, 2 two moves, 3 brackets, 4 the unknown on both sides",
+    ),
+    defaults_to(
+        "max_factor",
+        Kind::Integer { low: 2, high: 99 },
+        "9",
+        "largest factor of x or of a bracket",
+    ),
+    defaults_to(
+        "max_term",
+        up_to(999),
+        "9",
+        "largest number added or subtracted",
+    ),
+    defaults_to("max_solution", up_to(999), "9", "largest solution"),
+    defaults_to("numbers", NUMBERS, "\"natural\"", SIGNS),
+    defaults_to("spelling", SPELLING, "\"words\"", SPELT),
+];
+
+static CODE_TRACE: &[Key] = &[
+    defaults_to("n_variables", up_to(8), "2", "variables"),
+    defaults_to(
+        "min_statements",
+        up_to(32),
+        "2",
+        "fewest assignments and loops behind the first values; at most `max_statements`",
+    ),
+    defaults_to(
+        "max_statements",
+        up_to(32),
+        "3",
+        "most assignments and loops behind the first values",
+    ),
+    defaults_to("loop_share", SHARE, "0.3", "share of loops among them"),
+    defaults_to(
+        "max_turns",
+        Kind::Integer { low: 2, high: 9 },
+        "3",
+        "most turns of a loop; the fewest are 2",
+    ),
+    defaults_to(
+        "max_number",
+        up_to(999),
+        "9",
+        "largest number of a program; the smallest is 1",
+    ),
+    defaults_to(
+        "max_value",
+        Kind::Integer {
+            low: 20,
+            high: 999_999,
+        },
+        "99",
+        "largest value of a variable; at least twice `max_number`",
+    ),
+    defaults_to("operators", OPERATORS, "\"add-subtract\"", OPERATIONS),
+    defaults_to("numbers", NUMBERS, "\"natural\"", SIGNS),
+    defaults_to("spelling", SPELLING, "\"words\"", SPELT),
+];
+
 static HOTPOTQA: &[Key] = &[
     required(
         "path",
@@ -321,6 +448,7 @@ fn fixed_length(task: &TaskSpec) -> Option<&'static str> {
             num_docs: Some(_), ..
         }) => Some("with `task.num_docs` documents have the same length whatever is asked for"),
         TaskSpec::Jsonl(_) => Some("documents of a file of one's own are taken as they are"),
+        spec if spec.reasoning().is_some() => Some("problems of this task have no document"),
         _ => None,
     }
 }
@@ -404,11 +532,26 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// The tasks that need no file.
+    fn generated() -> impl Iterator<Item = &'static Variant> {
+        let of_files = ["hotpotqa", "jsonl"];
+        TASK.iter()
+            .filter(move |variant| !of_files.contains(&variant.name))
+    }
+
     /// The options under which a single option is tried.
     fn base(variant: &Variant) -> toml::Table {
         let mut table = match variant.name {
             // The smallest count may be anything up to the largest.
             "counting" => toml_table("max_count = 100\nmin_count = 0"),
+            // The same for pairs of which one bounds the other.
+            "arithmetic" => toml_table(
+                "min_operations = 1\nmax_operations = 32\nmax_operand = 9\nmax_value = 999_999",
+            ),
+            "algebra" => toml_table("min_difficulty = 1\nmax_difficulty = 4"),
+            "code-trace" => toml_table(
+                "min_statements = 1\nmax_statements = 32\nmax_number = 9\nmax_value = 999_999",
+            ),
             _ => toml_table(""),
         };
         table.insert("kind".into(), variant.name.into());
@@ -431,7 +574,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_tasks() {
-        for variant in &TASK[..7] {
+        for variant in generated() {
             let table = toml::Table::from_iter([("kind".into(), variant.name.into())]);
             let spec: TaskSpec = table.clone().try_into().unwrap();
             let mut ours = table;
@@ -460,7 +603,7 @@ mod tests {
     #[test]
     fn ranges_are_those_of_the_tasks() {
         let mut n_ends = 0;
-        for variant in &TASK[..7] {
+        for variant in generated() {
             for key in variant.keys {
                 let (inside, outside): (Vec<toml::Value>, Vec<toml::Value>) = match key.kind {
                     Kind::Integer { low, high } => (
@@ -498,6 +641,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(n_ends, 2 * 27);
+        assert_eq!(n_ends, 2 * (27 + 5 + 5 + 7));
     }
 }

@@ -23,7 +23,7 @@ pub struct Arithmetic {
     pub max_operations: usize,
     /// The largest number that stands in a question, 1 to 999; the smallest is 1.
     pub max_operand: i64,
-    /// The largest result of an operation, 2 to 999999; at least twice `max_operand`.
+    /// The largest result of an operation, 20 to 999999; at least twice `max_operand`.
     pub max_value: i64,
     /// Which operations there are.
     pub operators: Operators,
@@ -153,7 +153,7 @@ impl Reasoner for Arithmetic {
         let fewest = 1..=self.max_operations;
         check_range(kind, "min_operations", self.min_operations, fewest)?;
         check_range(kind, "max_operand", self.max_operand, 1..=999)?;
-        let values = 2 * self.max_operand..=999_999;
+        let values = 20.max(2 * self.max_operand)..=999_999;
         check_range(kind, "max_value", self.max_value, values)?;
         check_range(kind, "bracket_share", self.bracket_share, 0.0..=1.0)
     }

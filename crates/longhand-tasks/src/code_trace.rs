@@ -31,7 +31,7 @@ pub struct CodeTrace {
     pub max_turns: i64,
     /// The largest number that stands in a program, 1 to 999; the smallest is 1.
     pub max_number: i64,
-    /// The largest value of a variable, 2 to 999999; at least twice `max_number`.
+    /// The largest value of a variable, 20 to 999999; at least twice `max_number`.
     pub max_value: i64,
     /// Which operations there are.
     pub operators: Operators,
@@ -191,7 +191,7 @@ impl Reasoner for CodeTrace {
         check_range(kind, "loop_share", self.loop_share, 0.0..=1.0)?;
         check_range(kind, "max_turns", self.max_turns, 2..=9)?;
         check_range(kind, "max_number", self.max_number, 1..=999)?;
-        let values = 2 * self.max_number..=999_999;
+        let values = 20.max(2 * self.max_number)..=999_999;
         check_range(kind, "max_value", self.max_value, values)
     }
 

@@ -369,8 +369,8 @@ fn options_out_of_range_are_refused_with_their_numbers() {
             "task `arithmetic`: option `min_operations` is 5, give 1 to 4",
         ),
         (
-            r#"{"kind": "arithmetic", "max_value": 17}"#,
-            "task `arithmetic`: option `max_value` is 17, give 18 to 999999",
+            r#"{"kind": "arithmetic", "max_value": 19}"#,
+            "task `arithmetic`: option `max_value` is 19, give 20 to 999999",
         ),
         (
             r#"{"kind": "arithmetic", "bracket_share": 1.5}"#,
@@ -394,7 +394,7 @@ fn options_out_of_range_are_refused_with_their_numbers() {
         ),
         (
             r#"{"kind": "arithmetic", "min_operations": 1, "max_operations": 1, "max_operand": 1,
-                "max_value": 2}"#,
+                "max_value": 20}"#,
             "task `arithmetic` found no test problem in 200 draws: its options allow too few \
              different ones; raise them",
         ),

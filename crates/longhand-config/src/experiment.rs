@@ -194,6 +194,9 @@ impl ExperimentFile {
         let policy = self.policy.build(checks);
         let data = self.data.build(checks);
         let reader = self.reader.build(checks);
+        if let Some(reader) = &reader {
+            task::check_templates(&self.task, reader.templates.is_direct(), checks);
+        }
         let chat = self.reader.chat();
         chat.check(policy.as_ref(), checks);
         let compute = self.compute.build();

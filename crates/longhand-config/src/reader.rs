@@ -77,19 +77,19 @@ static TEMPLATE: &[Key] = &[
         "preset",
         Kind::Choice(&longhand_memory::PRESETS),
         "`read` and `answer` are given",
-        "a named pair of templates",
+        "a named pair of templates, or the one of an agent without documents",
     ),
     optional(
         "read",
         Kind::Text,
-        "the preset's",
+        "the preset's; with `answer` alone nothing is read",
         "prompt that reads a chunk; names {question}, {chunk} and {memory}",
     ),
     optional(
         "answer",
         Kind::Text,
         "the preset's",
-        "prompt that gives the answer; names {question} and {memory}",
+        "prompt that gives the answer; names {question} and {memory}, without `read` the question alone",
     ),
     optional(
         "empty_memory",
@@ -155,6 +155,9 @@ impl ReaderSettings {
             max_answer_tokens,
             ..
         } = self.limits;
+        if self.templates.is_direct() {
+            return max_question_tokens + max_answer_tokens;
+        }
         let read = chunk_size + max_memory_tokens;
         max_question_tokens + max_memory_tokens + read.max(max_answer_tokens)
     }
@@ -212,6 +215,7 @@ impl TemplateFile {
             (None, Some(read), Some(answer), empty_memory) => {
                 TemplatesText::parse(read, answer, empty_memory.as_deref().unwrap_or_default())
             }
+            (None, None, Some(answer), None) => TemplatesText::direct(answer),
             (Some(_), ..) => {
                 let message =
                     "`preset` stands alone; remove it to write `read` and `answer` yourself";
@@ -219,7 +223,8 @@ impl TemplateFile {
                 return None;
             }
             (None, ..) => {
-                let message = "both `read` and `answer` are needed (or a preset's name alone)";
+                let message =
+                    "`answer` is needed, and `read` beside all others (or a preset's name alone)";
                 checks.fail("reader.template", message);
                 return None;
             }

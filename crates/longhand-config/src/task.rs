@@ -467,6 +467,31 @@ pub(crate) fn check_lengths(
     }
 }
 
+/// Refuses templates that show no document of a task that asks about one, and the other way round. What a
+/// file of one's own asks about is not known here.
+pub(crate) fn check_templates(task: &TaskSpec, is_direct: bool, checks: &mut Checks<'_>) {
+    let kind = task.kind();
+    let is_either = matches!(task, TaskSpec::Jsonl(_));
+    let has_document = task.reasoning().is_none();
+    checks.require(
+        is_either || has_document != is_direct,
+        "reader.template",
+        || {
+            if is_direct {
+                format!(
+                    "the prompt shows the question alone, but {kind} asks about a document; use a \
+                     template that reads, such as `longhand` or `marks`"
+                )
+            } else {
+                format!(
+                    "the prompts show a document, but {kind} has none; use `direct-marks`, `direct`, \
+                     or `answer` alone"
+                )
+            }
+        },
+    );
+}
+
 /// Refuses options that do not go together. Files are opened when training starts, not here.
 pub(crate) fn check(task: &TaskSpec, checks: &mut Checks<'_>) {
     match task {

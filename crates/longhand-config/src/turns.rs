@@ -54,12 +54,20 @@ impl Experiment {
             .max_tokens()
             .map_or(n_tokens, |most| most.min(n_tokens));
         let further = read.saturating_sub(chunks.chunk_size);
-        let n_chunks = 1 + further.div_ceil(chunks.chunk_size - chunks.overlap);
+        let (read, n_chunks) = if self.reader.templates.is_direct() {
+            (0, 0)
+        } else {
+            (
+                read,
+                1 + further.div_ceil(chunks.chunk_size - chunks.overlap),
+            )
+        };
         let limits = &self.reader.limits;
         let share = |budget: usize| ((budget as f64 * reply_share).ceil() as u128).max(1);
         Turns {
             chunks: n_chunks,
-            chunk_tokens: read as u128 + (n_chunks as u128 - 1) * chunks.overlap as u128,
+            chunk_tokens: read as u128
+                + (n_chunks as u128).saturating_sub(1) * chunks.overlap as u128,
             first_chunk: read.min(chunks.chunk_size) as u128,
             question: limits.max_question_tokens as u128,
             memory: share(limits.max_memory_tokens),
@@ -135,7 +143,8 @@ impl Turns {
         } else {
             self.chunk_tokens - self.first_chunk
         };
-        let text = (self.chunks as u128 - 1) * self.text.read[1] + self.text.answer[1];
+        let text =
+            (self.chunks as u128).saturating_sub(1) * self.text.read[1] + self.text.answer[1];
         self.chunks as u128 * self.memory + chunks + text
     }
 

@@ -61,7 +61,11 @@ pub(crate) static WARM_START: &[Key] = &[
 ];
 
 static EXAMPLES: &[Key] = &[
-    required("read", COUNT, "turns that read a chunk"),
+    required(
+        "read",
+        COUNT_OR_ZERO,
+        "turns that read a chunk; 0 where nothing is read, else at least 1",
+    ),
     required("answer", COUNT_OR_ZERO, "turns that give the answer"),
 ];
 
@@ -168,6 +172,20 @@ impl WarmStartFile {
         };
         self.optimizer.check(self.steps, path, checks);
         let (data, reader) = (data?, reader?);
+        let ExamplesPerStep { read, answer } = self.examples_per_step;
+        let examples = join(path, "examples_per_step");
+        if reader.templates.is_direct() {
+            checks.require(read == 0, &join(&examples, "read"), || {
+                format!("{read} turns that read, but the template reads nothing; use 0")
+            });
+            checks.require(0 < answer, &join(&examples, "answer"), || {
+                "0 turns, but the answer is the only one; use at least 1".into()
+            });
+        } else {
+            checks.require(0 < read, &join(&examples, "read"), || {
+                "0 turns, but notes are learnt from turns that read; use at least 1".into()
+            });
+        }
         let chunk_sizes = self
             .chunk_sizes
             .clone()

@@ -4,6 +4,7 @@ mod chat;
 mod checkpoint;
 mod compute;
 mod derived;
+mod direct;
 mod gpu;
 mod judge;
 mod loading;

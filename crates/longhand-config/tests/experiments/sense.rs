@@ -100,7 +100,7 @@ fn readers_that_cannot_read() {
         "template = \"marks\"",
         "template = { read = \"{question}{chunk}{memory}\" }",
         Err(
-            "a.toml:13:1: `reader.template`: both `read` and `answer` are needed (or a preset's name alone)",
+            "a.toml:13:1: `reader.template`: `answer` is needed, and `read` beside all others (or a preset's name alone)",
         ),
     );
     let error = load(

@@ -72,7 +72,7 @@ fn unknown_names_are_mended() {
         Err(
             "a.toml:9:8: `task.kind`: unknown name \"hotpot\", did you mean \"hotpotqa\"? expected one of \
              \"class-notes\", \"lookup\", \"needle\", \"multi-needle\", \"variable-tracking\", \"multi-hop\", \
-             \"counting\", \"hotpotqa\", \"jsonl\"",
+             \"counting\", \"arithmetic\", \"algebra\", \"code-trace\", \"hotpotqa\", \"jsonl\"",
         ),
     );
     check_set(

@@ -45,4 +45,6 @@ pub use replay::{Replayed, ReplayedFailure, replay_failure, replay_rollout};
 pub use report::StepReport;
 pub use timing::{Phases, Timing};
 pub use warm_start::{WarmStartReport, WarmStarter};
-pub use workbench::{RewardFailure, Verdict, Workbench, policy_encode, policy_encode_plain};
+pub use workbench::{
+    RewardFailure, Verdict, Workbench, chat_options, policy_encode, policy_encode_plain,
+};

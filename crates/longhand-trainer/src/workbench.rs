@@ -69,14 +69,7 @@ impl Workbench {
         let Some(folder) = policy.folder() else {
             return Ok(self);
         };
-        let mut options = ChatOptions::default();
-        options.system.clone_from(&settings.system);
-        options.variables.extend(settings.variables.clone());
-        let choice = match settings.mode {
-            ChatMode::Auto => ChatChoice::Auto,
-            ChatMode::Always => ChatChoice::Always,
-            ChatMode::Never => ChatChoice::Never,
-        };
+        let (choice, options) = chat_options(settings);
         let prompting = Prompting::of_folder(folder, &reader.templates, choice, &options)?;
         let tokenizer = &self.tokenizer;
         let templates = policy_encode(tokenizer, |encode| {
@@ -322,6 +315,24 @@ impl Workbench {
             _ => Ok(()),
         }
     }
+}
+
+/// What an experiment says of the model's chat template.
+pub fn chat_options(settings: &ChatSettings) -> (ChatChoice, ChatOptions) {
+    let ChatSettings {
+        mode,
+        variables,
+        system,
+    } = settings;
+    let mut options = ChatOptions::default();
+    options.system.clone_from(system);
+    options.variables.extend(variables.clone());
+    let choice = match mode {
+        ChatMode::Auto => ChatChoice::Auto,
+        ChatMode::Always => ChatChoice::Always,
+        ChatMode::Never => ChatChoice::Never,
+    };
+    (choice, options)
 }
 
 /// What is said of one answer.

@@ -117,6 +117,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     });
     let mut bench =
         Workbench::from_parts(task.open()?, paragraph, &reader, checker, &loaded.policy)?;
+    let chat = experiment.map(|e| e.chat.clone()).unwrap_or_default();
+    bench = bench.with_chat(&chat, &reader, &loaded.policy)?;
     // The run's judge scores, unless a checker is asked for.
     if let (None, Some(judge)) = (&args.checker, experiment.and_then(|e| e.judge.as_ref())) {
         bench = bench.with_judge(judge)?;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use longhand_chat::ChatError;
-use longhand_config::{ChatMode, ChatSettings, Experiment, ReaderSettings};
+use longhand_config::{ChatSettings, Experiment, ReaderSettings};
 use longhand_hub::{Event, HubError, ModelArg};
 use longhand_memory::{ReaderError, Templates, TemplatesText};
 use longhand_policy::{Compute, Policy};
@@ -15,7 +15,7 @@ use longhand_reading::{
     ChatChoice, ChatOptions, Prompting, PromptingError, default_chunks, default_limits,
 };
 use longhand_run::RunDir;
-use longhand_trainer::policy_encode;
+use longhand_trainer::{chat_options, policy_encode};
 
 use crate::{bad_usage, count};
 
@@ -130,8 +130,12 @@ pub(crate) fn model_folder(arg: &Path) -> Result<PathBuf> {
 
 /// Reads a run (its latest checkpoint) or a model in Hugging Face layout.
 pub(crate) fn load(path: &Path) -> Result<Loaded> {
+    load_with(path, &Compute::default())
+}
+
+/// The same, to compute in another way.
+pub(crate) fn load_with(path: &Path, compute: &Compute) -> Result<Loaded> {
     let path = &*model_folder(path)?;
-    let compute = Compute::default();
     if path.join("config.toml").is_file() {
         let run = RunDir::open(path)?;
         let folder = run.latest_checkpoint()?.with_context(|| {
@@ -141,7 +145,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
             )
         })?;
         let experiment = Experiment::load(&path.join("config.toml"), &[])?;
-        let policy = Policy::load(&folder, &compute)?;
+        let policy = Policy::load(&folder, compute)?;
         return Ok(Loaded {
             policy,
             experiment: Some(experiment),
@@ -157,7 +161,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
         )));
     }
     Ok(Loaded {
-        policy: Policy::load(path, &compute)?,
+        policy: Policy::load(path, compute)?,
         experiment: None,
         folder: path.to_owned(),
     })
@@ -167,23 +171,10 @@ impl Loaded {
     /// Whether and how the run puts its prompts into the model's chat template; for a model alone, where
     /// it has one.
     pub(crate) fn chat(&self) -> (ChatChoice, ChatOptions) {
-        let mut options = ChatOptions::default();
-        let Some(experiment) = &self.experiment else {
-            return (ChatChoice::Auto, options);
-        };
-        let ChatSettings {
-            mode,
-            variables,
-            system,
-        } = &experiment.chat;
-        options.system.clone_from(system);
-        options.variables.extend(variables.clone());
-        let choice = match mode {
-            ChatMode::Auto => ChatChoice::Auto,
-            ChatMode::Always => ChatChoice::Always,
-            ChatMode::Never => ChatChoice::Never,
-        };
-        (choice, options)
+        match &self.experiment {
+            Some(experiment) => chat_options(&experiment.chat),
+            None => chat_options(&ChatSettings::default()),
+        }
     }
 
     /// The reader's settings with the chat of [`Loaded::chat`].

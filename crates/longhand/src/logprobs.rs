@@ -15,13 +15,13 @@ use longhand_rollout::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{bad_usage, count, load::model_folder};
+use crate::{bad_usage, count, load::load_with};
 
 /// Arguments of `longhand logprobs`.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
-    /// Folder of a model, or of a run's checkpoint
+    /// Folder of a run, of a checkpoint or of a model
     model: PathBuf,
     /// JSON lines to score [default: standard input]
     #[arg(value_name = "FILE.jsonl")]
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         None => Box::new(io::stdin().lock()),
     };
-    let policy = Policy::load(&model_folder(&args.model)?, &compute)?;
+    let policy = load_with(&args.model, &compute)?.policy;
     let chat = match policy.folder().map(ChatTemplate::load) {
         None | Some(Err(ChatError::NoTemplate { .. })) => None,
         Some(chat) => Some(chat?),

@@ -149,7 +149,7 @@ fn wrong_arguments_are_bad_usage() {
     );
     place.longhand("eval nowhere").fails(
         2,
-        &["nowhere is neither a run (config.toml) nor a model (config.json)"],
+        &["nowhere is neither a run (config.toml) nor a model (config.json, or adapter_config.json)"],
     );
 }
 

@@ -94,7 +94,7 @@ fn a_broken_config_is_named() {
     // Without its config the folder is no model at all.
     broken.with("config.json", |_| None).fails(
         2,
-        &["neither a run (config.toml) nor a model (config.json)"],
+        &["neither a run (config.toml) nor a model (config.json, or adapter_config.json)"],
     );
 }
 

@@ -153,15 +153,11 @@ fn token_by_token_a_completion_is_the_same_to_the_bit() {
 #[test]
 fn a_request_that_cannot_be_sampled_is_refused_before_a_token_is_told() {
     let (_, model) = model(Format::F32);
-    let error = Generator::new(model).stream(
-        &request(vec![], 0, 0, 3),
-        &Sampling::GREEDY,
-        &mut |_| panic!("nothing was sampled"),
-    );
-    assert_eq!(
-        error,
-        Err(GenerateError::EmptyPrompt { request_idx: 0 })
-    );
+    let error =
+        Generator::new(model).stream(&request(vec![], 0, 0, 3), &Sampling::GREEDY, &mut |_| {
+            panic!("nothing was sampled")
+        });
+    assert_eq!(error, Err(GenerateError::EmptyPrompt { request_idx: 0 }));
 }
 
 #[test]

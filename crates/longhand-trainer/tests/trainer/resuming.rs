@@ -124,6 +124,49 @@ fn a_run_that_was_stopped_and_resumed_many_times_is_the_run_that_was_not() {
 }
 
 #[test]
+fn an_adapter_is_resumed_beside_its_model_and_compared_with_the_same_reference() {
+    let base = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../configs/quickstart-policy"
+    );
+    let path = format!("policy.path=\"{base}\"");
+    for dropout in ["policy.lora.dropout=0.0", "policy.lora.dropout=0.3"] {
+        let more = ["stage.0.steps=5", "eval.n_documents=2"];
+        let experiment = experiment("lora", &[&[path.as_str(), dropout], &more[..]].concat());
+        let root = tempfile::tempdir().unwrap();
+        let (whole, stopped) = (root.path().join("whole"), root.path().join("stopped"));
+        train(&experiment, &options(&whole)).unwrap();
+        let mut is_on = stop_after(&stopped, 2, |options| train(&experiment, options).unwrap());
+        assert!(is_on);
+        for n in 3..6 {
+            if is_on {
+                is_on = stop_after(&stopped, n, |options| {
+                    resume(&stopped, options, |damage| panic!("{damage:?}")).unwrap()
+                });
+            }
+        }
+        if is_on {
+            finish(&stopped);
+        }
+        assert_same(&whole, &stopped, dropout);
+        let of_rl = RunDir::open(&whole).unwrap().read_metrics().unwrap();
+        let moved = |line: &&serde_json::Value| line["ref_kl"].as_f64().is_some_and(|kl| 1e-6 < kl);
+        assert!(
+            3 < of_rl.iter().filter(moved).count(),
+            "the reference stays"
+        );
+    }
+}
+
+#[test]
+fn an_adapter_needs_weights_that_are_in_a_folder() {
+    let experiment = experiment("objectives", &["policy.lora={ rank = 2 }"]);
+    let root = tempfile::tempdir().unwrap();
+    let error = train(&experiment, &options(&root.path().join("run"))).unwrap_err();
+    assert!(matches!(error, TrainError::AdapterFromScratch), "{error}");
+}
+
+#[test]
 fn any_checkpoint_leads_to_the_same_end() {
     let root = tempfile::tempdir().unwrap();
     let whole = root.path().join("whole");

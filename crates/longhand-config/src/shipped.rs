@@ -40,6 +40,7 @@ static SHIPPED: &[Shipped] = shipped![
     "smoke-tamtrl" at "smoke/tamtrl.toml",
     "smoke-memagent" at "smoke/memagent.toml",
     "smoke-objectives" at "smoke/objectives.toml",
+    "smoke-lora" at "smoke/lora.toml",
 ];
 
 /// Every experiment file of the repository's `configs/` folder.

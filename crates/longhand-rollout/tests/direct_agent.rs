@@ -109,7 +109,7 @@ fn the_experts_only_turn_is_the_solution_after_the_question() {
             assert_eq!(words.decode(target), format!("{solution} <eos>"));
             let verdict = spec.reasoning().unwrap();
             let verdict = verdict.verify(&problem.question, &solution, 500).unwrap();
-            assert_eq!(problem.answers, [verdict.truth.to_string()]);
+            assert_eq!(problem.answers[0], verdict.truth.to_string());
         }
     }
 }

@@ -221,11 +221,15 @@ impl<R: Reasoner> Source for Reasoned<R> {
                 Spelling::Words => in_words,
                 Spelling::Text => R::worked(&drawn, spelling),
             };
+            // As it is written and as people write it: to most checkers digits that stand apart are no
+            // number.
+            let mut answers = vec![worked.answer.to_string(), spelling.number(worked.answer)];
+            answers.dedup();
             return Ok(Problem {
                 id: key.id(),
                 question: spelling.question(R::INSTRUCTION, &worked.question),
                 paragraphs: Vec::new(),
-                answers: vec![worked.answer.to_string()],
+                answers,
                 solution: Some(spelling.solution(&worked.steps, worked.answer)),
                 classes: Vec::new(),
                 n_facts: worked.steps.len(),

@@ -116,7 +116,12 @@ proptest! {
             let kind = spec.reasoning().unwrap();
             let verdict = kind.verify(&problem.question, &solution, 500);
             let verdict = verdict.map_err(|e| TestCaseError::fail(format!("{e}: {}", problem.question)))?;
-            prop_assert_eq!(problem.answers, [verdict.truth.to_string()], "{}", problem.question);
+            prop_assert_eq!(&problem.answers[0], &verdict.truth.to_string(), "{}", problem.question);
+            for answer in &problem.answers {
+                prop_assert_eq!(answer.replace(' ', ""), verdict.truth.to_string());
+            }
+            let last = problem.answers.last().unwrap();
+            prop_assert!(solution.replace("{ ", "{").contains(&format!("{{{last}")), "{}", solution);
             prop_assert_eq!(verdict.answered, Some(verdict.truth), "{}", &solution);
             prop_assert_eq!(verdict.n_steps, problem.n_facts);
             prop_assert_eq!(verdict.n_true_steps, problem.n_facts, "{}", &solution);
@@ -166,7 +171,8 @@ fn both_spellings_ask_the_same() {
     for (words, text) in words.iter().zip(text) {
         for idx in 0..50 {
             let [words, text] = [words, text].map(|spec| problem(spec, Split::Test, 3, idx));
-            assert_eq!(words.answers, text.answers);
+            assert_eq!(words.answers[0], text.answers[0]);
+            assert_eq!(text.answers.len(), 1);
             let asked = text.question.rsplit("\n\n").next().unwrap();
             let bare = |text: &str| text.replace([' ', '\n', ';'], "");
             assert_eq!(bare(&words.question), bare(asked));
@@ -205,13 +211,13 @@ fn words_are_those_of_the_closed_vocabulary_and_every_one_is_used() {
 }
 
 #[track_caller]
-fn check(kind: &str, spelling: Spelling, question: &str, solution: &str, answer: &str) {
+fn check(kind: &str, spelling: Spelling, question: &str, solution: &str, answers: &[&str]) {
     let options = serde_json::json!({"kind": kind, "spelling": spelling});
     let spec: TaskSpec = serde_json::from_value(options).unwrap();
     let problem = problem(&spec, Split::Train, 1, 1);
     assert_eq!(problem.question, question);
     assert_eq!(problem.solution.as_deref(), Some(solution));
-    assert_eq!(problem.answers, [answer]);
+    assert_eq!(problem.answers, answers);
 }
 
 /// Worked out by hand from the questions. A change of these is a change of every experiment's data.
@@ -223,28 +229,28 @@ fn the_second_problems_of_seed_one_are_these() {
         words,
         "9 + 3 - 4 - 3 + 2",
         "9 + 3 = 1 2 ; 1 2 - 4 = 8 ; 8 - 3 = 5 ; 5 + 2 = 7 ; \\boxed{ 7 }",
-        "7",
+        &["7"],
     );
     check(
         "arithmetic",
         text,
         "Compute the value of this expression:\n\n9 + 3 - 4 - 3 + 2",
         "9 + 3 = 12\n12 - 4 = 8\n8 - 3 = 5\n5 + 2 = 7\n\\boxed{7}",
-        "7",
+        &["7"],
     );
     check(
         "algebra",
         words,
         "6 x + 1 = 1",
         "6 x = 1 - 1 = 0 ; x = 0 / 6 = 0 ; \\boxed{ 0 }",
-        "0",
+        &["0"],
     );
     check(
         "algebra",
         text,
         "Solve this equation for x:\n\n6x + 1 = 1",
         "6x = 1 - 1 = 0\nx = 0 / 6 = 0\n\\boxed{0}",
-        "0",
+        &["0"],
     );
     check(
         "code-trace",
@@ -252,7 +258,7 @@ fn the_second_problems_of_seed_one_are_these() {
         "a = 7 ; b = 4 ; repeat 3 : b = b + 4 ; end ; a = b + 1 ; print a",
         "a = 7 ; b = 4 ; b = 4 + 4 = 8 ; b = 8 + 4 = 1 2 ; b = 1 2 + 4 = 1 6 ; a = 1 6 + 1 = 1 7 ; \
          \\boxed{ 1 7 }",
-        "17",
+        &["17", "1 7"],
     );
     check(
         "code-trace",
@@ -260,7 +266,7 @@ fn the_second_problems_of_seed_one_are_these() {
         "Which number does this program print?\n\na = 7\nb = 4\nrepeat 3:\n  b = b + 4\nend\na = b + \
          1\nprint a",
         "a = 7\nb = 4\nb = 4 + 4 = 8\nb = 8 + 4 = 12\nb = 12 + 4 = 16\na = 16 + 1 = 17\n\\boxed{17}",
-        "17",
+        &["17"],
     );
 }
 

@@ -331,7 +331,8 @@ mod tests {
             );
         }
         let seconds = started.elapsed().as_secs_f64();
-        assert!(seconds < 20.0, "{seconds} s for all of them");
+        // A second on an idle machine; the limit is for a busy one.
+        assert!(seconds < 120.0, "{seconds} s for all of them");
     }
 
     #[test]

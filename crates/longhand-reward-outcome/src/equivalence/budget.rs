@@ -90,8 +90,9 @@ impl Meter {
     pub(super) fn operate(&mut self, left: &BigRational, right: &BigRational) -> Result<(), Stop> {
         let (left, right) = (n_bits(left), n_bits(right));
         self.check_bits(left.max(right))?;
-        // Products and greatest common divisors take time in the product of the lengths in words.
-        self.spend(1 + (left / 64) * (right / 64))
+        // Sums take time in the lengths in words, products and greatest common divisors in their product.
+        let (left, right) = (left / 64, right / 64);
+        self.spend(1 + left + right + left * right)
     }
 }
 

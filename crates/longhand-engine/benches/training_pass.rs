@@ -6,7 +6,7 @@
 mod small_model;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use longhand_engine::{Adapter, Keep, LoraConfig, PassBuffers, Target};
+use longhand_engine::{Adapter, Keep, LoraConfig, PassBuffers, ScoreGradient, Target};
 use longhand_rollout::{Context, PrefixTree};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -24,6 +24,10 @@ fn training_pass(c: &mut Criterion) {
     let contexts: Vec<Context<'_>> = completions.iter().map(|c| context(c)).collect();
     let n_targets: usize = completions.iter().map(Vec::len).sum();
     let grad: Vec<f32> = (0..n_targets).map(|i| (i as f32).sin() * 1e-2).collect();
+    let grad = ScoreGradient {
+        logprobs: &grad,
+        entropies: None,
+    };
 
     let mut group = small_model::group(c, "training pass");
     let n_rows = PrefixTree::new(&contexts).n_shared();
@@ -51,7 +55,7 @@ fn training_pass(c: &mut Criterion) {
             b.iter(|| {
                 let memory = std::mem::take(&mut buffers);
                 let pass = model.forward(&contexts, 1.0, keep, memory, None);
-                buffers = pass.backward(model, &weights, &grad, gradients);
+                buffers = pass.backward(model, &weights, grad, gradients);
             });
         });
     }

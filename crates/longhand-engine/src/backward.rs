@@ -1,4 +1,4 @@
-//! The way back: from derivatives of log-probabilities to a gradient of every parameter.
+//! The way back: from derivatives of log-probabilities and entropies to a gradient of every parameter.
 
 use longhand_kernels::{
     AttentionGradient, Block, Cpu, Format, KvPages, Operand, Packed, Store, attention_backward,
@@ -8,7 +8,7 @@ use longhand_kernels::{
 
 use crate::{
     adapter_backward::{AdapterProducts, ProductPass},
-    head::{self, product_format},
+    head::{self, ScoreGradient, product_format},
     packed_adapter::Inner,
     packed_model::{Base, Layer, Model, Product, Projection, Widths, n_columns},
     parameters::LayerPlaces,
@@ -47,12 +47,12 @@ impl Gradients<'_> {
     }
 }
 
-/// Adds the gradient of `Σ grad · logprob` to `gradients`.
+/// Adds the gradient of `Σ grad · score` to `gradients`.
 pub(crate) fn backward(
     pass: &mut Pass,
     model: &Model,
     weights: &Weights,
-    grad: &[f32],
+    grad: ScoreGradient<'_>,
     gradients: &mut Gradients<'_>,
 ) {
     let part = pass.rows.part(0..pass.rows.n_rows());

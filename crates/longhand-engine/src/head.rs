@@ -71,6 +71,16 @@ pub struct TokenScores {
     pub self_certainties: Vec<f32>,
 }
 
+/// Derivatives of a loss with respect to what a pass says of its sampled tokens, context by context, in
+/// order.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoreGradient<'a> {
+    /// `[n_sampled]`: with respect to each natural log-probability.
+    pub logprobs: &'a [f32],
+    /// `[n_sampled]`: with respect to each entropy in nats; none where the loss has no use for them.
+    pub entropies: Option<&'a [f32]>,
+}
+
 /// Buffers of the head.
 #[derive(Default)]
 pub(crate) struct HeadBuffers {
@@ -155,7 +165,7 @@ pub(crate) fn score(
     scores
 }
 
-/// The gradient of `Σ grad · logprob` with respect to the hidden states `dx` `[n, hidden]` (set), the
+/// The gradient of `Σ grad · score` with respect to the hidden states `dx` `[n, hidden]` (set), the
 /// final norm and the head (added).
 #[expect(
     clippy::too_many_arguments,
@@ -167,7 +177,7 @@ pub(crate) fn backward(
     x: &[f32],
     targets: &Targets,
     temperature: f32,
-    grad: &[f32],
+    grad: ScoreGradient<'_>,
     buffers: &mut HeadBuffers,
     gradients: &mut Gradients<'_>,
     dx: &mut [f32],
@@ -192,16 +202,23 @@ pub(crate) fn backward(
         let pairs: Vec<Vec<(u32, f32)>> = (0..rows.len())
             .map(|i| {
                 let of_row = targets.of_row(block_idx * block + i).iter();
-                of_row.map(|(id, place)| (*id, grad[*place])).collect()
+                of_row
+                    .map(|(id, place)| (*id, grad.logprobs[*place]))
+                    .collect()
             })
             .collect();
         let of_rows: Vec<RowGradient<'_>> = pairs
             .iter()
             .zip(&buffers.stats)
-            .map(|(targets, stats)| RowGradient {
+            .enumerate()
+            .map(|(i, (pairs, stats))| RowGradient {
                 stats: *stats,
-                targets,
-                entropy_weight: 0.0,
+                targets: pairs,
+                // All targets of a row have its entropy.
+                entropy_weight: grad.entropies.map_or(0.0, |grad| {
+                    let of_row = targets.of_row(block_idx * block + i).iter();
+                    of_row.map(|(_, place)| grad[*place]).sum()
+                }),
             })
             .collect();
         logit_gradient(

@@ -41,7 +41,7 @@ pub use files::{
     load_weights, read_adapter_config, save_adapter, save_tensors, save_weights,
 };
 pub use generate::{GenerateError, Generator, check_request};
-pub use head::TokenScores;
+pub use head::{ScoreGradient, TokenScores};
 pub use longhand_kernels::{AdamW as AdamWStep, Cpu, CpuError, Format, Isa};
 pub use model_config::{Family, ModelConfig, ModelConfigError};
 pub use packed_adapter::DropoutKey;

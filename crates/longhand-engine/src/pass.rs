@@ -5,7 +5,7 @@ use longhand_rollout::{Context, PrefixTree};
 use crate::{
     backward::{self, Gradients},
     cache::Cache,
-    head::{self, HeadBuffers, Targets, TokenScores},
+    head::{self, HeadBuffers, ScoreGradient, Targets, TokenScores},
     packed_adapter::DropoutKey,
     packed_model::Model,
     rows::{Placed, Rows},
@@ -160,25 +160,30 @@ impl Pass {
         self.rows.n_rows()
     }
 
-    /// Adds the gradient of `Σ grad · logprob` to `gradients` and gives the buffers back. `weights` are those
+    /// Adds the gradient of `Σ grad · score`, over log-probabilities and entropies, to `gradients` and gives
+    /// the buffers back. `weights` are those
     /// that the model was packed from. With an adapter the gradient is that of the adapter's numbers alone,
     /// in their order; nothing is computed for the others.
     ///
     /// # Panics
-    /// When `grad` has not one derivative for each sampled token, the gradients are not of the same shapes as
+    /// When a list of `grad` has not one derivative for each sampled token, the gradients are not of the same shapes as
     /// what is trained, or model and weights are not those of the way forwards.
     pub fn backward(
         mut self,
         model: &Model,
         weights: &Weights,
-        grad: &[f32],
+        grad: ScoreGradient<'_>,
         gradients: &mut Weights,
     ) -> PassBuffers {
+        let n_targets = self.targets.n_targets();
         assert_eq!(
-            grad.len(),
-            self.targets.n_targets(),
+            grad.logprobs.len(),
+            n_targets,
             "one derivative a log-probability"
         );
+        if let Some(entropies) = grad.entropies {
+            assert_eq!(entropies.len(), n_targets, "one derivative an entropy");
+        }
         let trained = model.adapter.as_ref().map_or(weights, |all| all.weights());
         assert!(gradients.is_like(trained), "gradients of something else");
         let mut gradients = match model.adapter {

@@ -6,7 +6,7 @@
 mod burn_adamw;
 mod storage;
 
-use longhand_engine::{PassBuffers, Weights, adamw_step, global_norm};
+use longhand_engine::{PassBuffers, ScoreGradient, Weights, adamw_step, global_norm};
 
 use self::burn_adamw::BurnAdamW;
 pub use self::storage::OptimizerError;
@@ -93,7 +93,10 @@ impl AdamW {
                 state.buffers = pass.backward(
                     on_cpu.model(),
                     on_cpu.weights(),
-                    &grad,
+                    ScoreGradient {
+                        logprobs: &grad,
+                        entropies: None,
+                    },
                     &mut state.gradients,
                 );
             }

@@ -12,9 +12,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    fixture::{Owned, Small, any_contexts, contexts, max_difference, uneven},
+    fixture::{Loss, Owned, Small, any_contexts, contexts, few, max_difference, uneven},
     generation::requests,
-    naive::log_softmax_after_each,
 };
 
 const FAMILIES: [(Family, bool); 3] = [
@@ -63,19 +62,6 @@ fn merged(small: &Small, adapter: &Adapter) -> Small {
     }
 }
 
-fn few() -> Owned {
-    vec![
-        ((0..18).map(|i| i * 5 % 29).collect(), vec![3, 4, 5]),
-        ((0..17).map(|i| i * 5 % 29).chain([9]).collect(), vec![3, 6]),
-        (vec![2, 8], vec![7]),
-    ]
-}
-
-fn coefficients(owned: &Owned) -> Vec<f32> {
-    let n: usize = owned.iter().map(|(_, completion)| completion.len()).sum();
-    (0..n).map(|i| ((i * 7) % 5) as f32 - 1.5).collect()
-}
-
 fn gradient(
     small: &Small,
     model: &Model,
@@ -87,31 +73,20 @@ fn gradient(
     let mut gradients = adapter.weights.zeros_like();
     let buffers = PassBuffers::default();
     let pass = model.forward(&contexts(owned), 0.9, keep, buffers, dropout);
-    pass.backward(model, &small.weights, &coefficients(owned), &mut gradients);
+    pass.backward(
+        model,
+        &small.weights,
+        Loss::of_both(owned).gradient(),
+        &mut gradients,
+    );
     gradients
 }
 
-/// `Σ coefficient · logprob` of the naive model.
-fn naive_objective(small: &Small, owned: &Owned) -> f64 {
-    let coefficients = coefficients(owned);
-    let mut next = coefficients.iter();
-    let mut sum = 0.0;
-    for (prompt, completion) in owned {
-        let run = [prompt.as_slice(), completion].concat();
-        let rows = log_softmax_after_each(small, &run, 0.9);
-        for (i, id) in completion.iter().enumerate() {
-            sum += rows[prompt.len() + i - 1][*id as usize] * f64::from(*next.next().unwrap());
-        }
-    }
-    sum
-}
-
-/// `Σ coefficient · logprob` of a training pass.
+/// The loss of both terms after a training pass.
 fn objective(model: &Model, owned: &Owned, dropout: Option<DropoutKey>) -> f64 {
     let buffers = PassBuffers::default();
     let pass = model.forward(&contexts(owned), 0.9, Keep::Activations, buffers, dropout);
-    let pairs = pass.scores().logprobs.iter().zip(coefficients(owned));
-    pairs.map(|(lp, c)| f64::from(*lp) * f64::from(c)).sum()
+    Loss::of_both(owned).value_of(pass.scores())
 }
 
 /// Moves one list by `by` along a direction of ones and minus ones, which is returned.
@@ -170,7 +145,7 @@ fn gradients_agree_with_finite_differences_of_the_naive_model() {
             let found = gradient(&small, &model, &adapter, &owned, Keep::Activations, None);
             let what = format!("{family:?} {targets:?}");
             check_gradient(&what, &adapter, &found, (1e-3, 2e-3), |adapter| {
-                naive_objective(&merged(&small, adapter), &owned)
+                Loss::of_both(&owned).naive_value(&merged(&small, adapter), &owned, 0.9)
             });
         }
     }
@@ -263,12 +238,17 @@ fn gradients_are_added_and_buffers_used_again_without_a_trace() {
     let buffers = pass.backward(
         &plain,
         &small.weights,
-        &coefficients(&others),
+        Loss::of_both(&others).gradient(),
         &mut of_model,
     );
     let mut twice = once.clone();
     let pass = model.forward(&contexts(&owned), 0.9, Keep::Activations, buffers, None);
-    pass.backward(&model, &small.weights, &coefficients(&owned), &mut twice);
+    pass.backward(
+        &model,
+        &small.weights,
+        Loss::of_both(&owned).gradient(),
+        &mut twice,
+    );
     for (once, twice) in once.values().concat().iter().zip(twice.values().concat()) {
         assert!((2.0 * once - twice).abs() < 1e-4 * (1.0 + once.abs()));
     }
@@ -511,7 +491,7 @@ fn an_adapters_gradient_does_not_go_to_the_models_lists() {
     pass.backward(
         &model,
         &small.weights,
-        &coefficients(&owned),
+        Loss::of_both(&owned).gradient(),
         &mut gradients,
     );
 }

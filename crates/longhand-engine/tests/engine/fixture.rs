@@ -1,14 +1,18 @@
-//! Small random models, and contexts of uneven shapes.
+//! Small random models, contexts of uneven shapes, and losses over them.
 
 use longhand_engine::{
-    Cpu, Family, Format, Initialisation, Model, ModelConfig, Weights, parameters,
+    Cpu, Family, Format, Initialisation, Model, ModelConfig, ScoreGradient, TokenScores, Weights,
+    parameters,
 };
 use longhand_rollout::Context;
 use proptest::{collection::vec, prelude::*};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::naive::log_softmax_after_each;
+
 /// A model and what it is made of; it has more embedding rows than ids that count.
+#[derive(Clone)]
 pub(crate) struct Small {
     pub(crate) config: ModelConfig,
     pub(crate) n_ids: usize,
@@ -78,6 +82,97 @@ pub(crate) fn contexts(owned: &Owned) -> Vec<Context<'_>> {
             completion,
         })
         .collect()
+}
+
+/// Three contexts of which two begin in common, and a fourth that goes on as the first for a while: some
+/// rows predict several tokens.
+pub(crate) fn few() -> Owned {
+    let trunk: Vec<u32> = (0..18).map(|i| i * 5 % 29).collect();
+    vec![
+        (trunk.clone(), vec![3, 4, 5]),
+        ([&trunk[..17], &[9]].concat(), vec![3, 6]),
+        (vec![2, 8], vec![7]),
+        (trunk, vec![3, 9]),
+    ]
+}
+
+/// `Σ (a · logprob + b · entropy)` over sampled tokens.
+pub(crate) struct Loss {
+    logprobs: Vec<f32>,
+    entropies: Option<Vec<f32>>,
+}
+
+impl Loss {
+    pub(crate) fn of_logprobs(owned: &Owned) -> Self {
+        let n: usize = owned.iter().map(|(_, completion)| completion.len()).sum();
+        Self {
+            logprobs: (0..n).map(|i| ((i * 7) % 5) as f32 - 1.5).collect(),
+            entropies: None,
+        }
+    }
+
+    pub(crate) fn of_entropies(owned: &Owned) -> Self {
+        let both = Self::of_both(owned);
+        Self {
+            logprobs: vec![0.0; both.logprobs.len()],
+            ..both
+        }
+    }
+
+    pub(crate) fn of_both(owned: &Owned) -> Self {
+        let of_logprobs = Self::of_logprobs(owned);
+        let n = of_logprobs.logprobs.len();
+        Self {
+            entropies: Some((0..n).map(|i| ((i * 5) % 7) as f32 - 2.5).collect()),
+            ..of_logprobs
+        }
+    }
+
+    /// The loss of these tokens alone.
+    pub(crate) fn part(&self, tokens: std::ops::Range<usize>) -> Self {
+        Self {
+            logprobs: self.logprobs[tokens.clone()].to_vec(),
+            entropies: self.entropies.as_ref().map(|of| of[tokens].to_vec()),
+        }
+    }
+
+    pub(crate) fn gradient(&self) -> ScoreGradient<'_> {
+        ScoreGradient {
+            logprobs: &self.logprobs,
+            entropies: self.entropies.as_deref(),
+        }
+    }
+
+    /// Its value for log-probabilities and entropies.
+    pub(crate) fn value(&self, scores: impl IntoIterator<Item = (f64, f64)>) -> f64 {
+        let value = |(i, (logprob, entropy)): (usize, (f64, f64))| {
+            let of_entropy = self.entropies.as_ref().map_or(0.0, |of| f64::from(of[i]));
+            f64::from(self.logprobs[i]) * logprob + of_entropy * entropy
+        };
+        scores.into_iter().enumerate().map(value).sum()
+    }
+
+    pub(crate) fn value_of(&self, scores: &TokenScores) -> f64 {
+        let pairs = scores.logprobs.iter().zip(&scores.entropies);
+        self.value(pairs.map(|(logprob, entropy)| (f64::from(*logprob), f64::from(*entropy))))
+    }
+
+    /// Its value for the naive model.
+    pub(crate) fn naive_value(&self, small: &Small, owned: &Owned, temperature: f64) -> f64 {
+        let mut scores = Vec::new();
+        for (prompt, completion) in owned {
+            let run = [prompt.as_slice(), completion].concat();
+            let rows = log_softmax_after_each(small, &run, temperature);
+            for (id, row) in completion.iter().zip(&rows[prompt.len() - 1..]) {
+                let entropy = -row
+                    .iter()
+                    .map(|logprob| logprob.exp() * logprob)
+                    .sum::<f64>();
+                scores.push((row[*id as usize], entropy));
+            }
+        }
+        self.value(scores)
+    }
 }
 
 /// Contexts that part at many places: within a page, at its border, behind it, in prompts and completions.

@@ -4,21 +4,25 @@ use longhand_engine::{Cpu, Family, Format, Isa, Keep, PassBuffers, Weights};
 use proptest::prelude::*;
 use std::num::NonZero;
 
-use crate::{
-    fixture::{Owned, Small, any_contexts, contexts, uneven},
-    naive::log_softmax_after_each,
-};
+use crate::fixture::{Loss, Owned, Small, any_contexts, contexts, few, uneven};
 
-fn coefficients(owned: &Owned) -> Vec<f32> {
-    let n: usize = owned.iter().map(|(_, completion)| completion.len()).sum();
-    (0..n).map(|i| ((i * 7) % 5) as f32 - 1.5).collect()
+/// Of both terms.
+fn gradient(small: &Small, cpu: &Cpu, format: Format, owned: &Owned, keep: Keep) -> Weights {
+    gradient_of(&Loss::of_both(owned), small, cpu, format, owned, keep)
 }
 
-fn gradient(small: &Small, cpu: &Cpu, format: Format, owned: &Owned, keep: Keep) -> Weights {
+fn gradient_of(
+    loss: &Loss,
+    small: &Small,
+    cpu: &Cpu,
+    format: Format,
+    owned: &Owned,
+    keep: Keep,
+) -> Weights {
     let model = small.model_in(cpu, format);
     let mut gradients = small.weights.zeros_like();
     let pass = model.forward(&contexts(owned), 0.9, keep, PassBuffers::default(), None);
-    pass.backward(&model, &small.weights, &coefficients(owned), &mut gradients);
+    pass.backward(&model, &small.weights, loss.gradient(), &mut gradients);
     gradients
 }
 
@@ -36,60 +40,52 @@ fn relative(a: &Weights, b: &Weights) -> f64 {
 
 #[test]
 fn gradients_agree_with_finite_differences_of_the_naive_model() {
-    let owned: Owned = vec![
-        ((0..18).map(|i| i * 5 % 29).collect(), vec![3, 4, 5]),
-        ((0..17).map(|i| i * 5 % 29).chain([9]).collect(), vec![3, 6]),
-        (vec![2, 8], vec![7]),
-    ];
-    let coefficients = coefficients(&owned);
+    let owned = few();
     for (family, tie) in [
         (Family::Llama, true),
         (Family::Qwen2, false),
         (Family::Qwen3, true),
     ] {
-        let mut small = Small::new(family, tie);
-        let found = gradient(
-            &small,
-            &Cpu::detect(),
-            Format::F32,
-            &owned,
-            Keep::Activations,
-        );
-        let objective = |small: &Small| -> f64 {
-            let mut sum = 0.0;
-            let mut next = coefficients.iter();
-            for (prompt, completion) in &owned {
-                let rows =
-                    log_softmax_after_each(small, &[prompt.as_slice(), completion].concat(), 0.9);
-                for (i, id) in completion.iter().enumerate() {
-                    sum +=
-                        rows[prompt.len() + i - 1][*id as usize] * f64::from(*next.next().unwrap());
-                }
-            }
-            sum
-        };
-        for place in 0..small.weights.values().len() {
-            let n = small.weights.values()[place].len();
-            for i in [0, n / 3, n - 1] {
-                let at = small.weights.values()[place][i];
-                let mut moved = |by: f32| {
-                    small.weights.values_mut()[place][i] = at + by;
-                    (
-                        objective(&small),
-                        f64::from(small.weights.values()[place][i]),
-                    )
-                };
-                let ((high, right), (low, left)) = (moved(2e-3), moved(-2e-3));
-                small.weights.values_mut()[place][i] = at;
-                let expected = (high - low) / (right - left);
-                let found = f64::from(found.values()[place][i]);
-                assert!(
-                    (found - expected).abs() < 2e-3 * (1.0 + expected.abs()),
-                    "{family:?} parameter {place} [{i}]: {found}, not {expected}"
-                );
-            }
+        let small = Small::new(family, tie);
+        for loss in [
+            Loss::of_logprobs(&owned),
+            Loss::of_entropies(&owned),
+            Loss::of_both(&owned),
+        ] {
+            check_gradient(small.clone(), &owned, &loss);
         }
     }
+}
+
+/// Compares numbers of every parameter's gradient with finite differences.
+fn check_gradient(mut small: Small, owned: &Owned, loss: &Loss) {
+    let keep = Keep::Activations;
+    let found = gradient_of(loss, &small, &Cpu::detect(), Format::F32, owned, keep);
+    let family = small.config.family;
+    let mut largest = 0.0_f64;
+    for place in 0..small.weights.values().len() {
+        let n = small.weights.values()[place].len();
+        for i in [0, n / 3, n - 1] {
+            let at = small.weights.values()[place][i];
+            let mut moved = |by: f32| {
+                small.weights.values_mut()[place][i] = at + by;
+                (
+                    loss.naive_value(&small, owned, 0.9),
+                    f64::from(small.weights.values()[place][i]),
+                )
+            };
+            let ((high, right), (low, left)) = (moved(2e-3), moved(-2e-3));
+            small.weights.values_mut()[place][i] = at;
+            let expected = (high - low) / (right - left);
+            let found = f64::from(found.values()[place][i]);
+            assert!(
+                (found - expected).abs() < 2e-3 * (1.0 + expected.abs()),
+                "{family:?} parameter {place} [{i}]: {found}, not {expected}"
+            );
+            largest = largest.max(expected.abs());
+        }
+    }
+    assert!(0.1 < largest, "{family:?}: no gradient but {largest}");
 }
 
 #[test]
@@ -140,7 +136,8 @@ fn buffers_are_used_again_without_a_trace() {
     for owned in [&long, &short] {
         let mut gradients = small.weights.zeros_like();
         let pass = model.forward(&contexts(owned), 0.9, Keep::Activations, buffers, None);
-        buffers = pass.backward(&model, &small.weights, &coefficients(owned), &mut gradients);
+        let loss = Loss::of_both(owned);
+        buffers = pass.backward(&model, &small.weights, loss.gradient(), &mut gradients);
         if owned.len() == 1 {
             assert_eq!(flat(&gradients), flat(&fresh));
         }
@@ -156,7 +153,7 @@ proptest! {
         let model = small.model(&cpu);
         let together = gradient(&small, &cpu, Format::F32, &owned, Keep::Activations);
         let mut alone = small.weights.zeros_like();
-        let all = coefficients(&owned);
+        let all = Loss::of_both(&owned);
         let mut next = 0;
         for one in &owned {
             let n = one.1.len();
@@ -165,7 +162,8 @@ proptest! {
             }
             let one = vec![one.clone()];
             let pass = model.forward(&contexts(&one), 0.9, Keep::Activations, PassBuffers::default(), None);
-            pass.backward(&model, &small.weights, &all[next..next + n], &mut alone);
+            let loss = all.part(next..next + n);
+            pass.backward(&model, &small.weights, loss.gradient(), &mut alone);
             next += n;
         }
         prop_assert!(relative(&together, &alone) < 1e-5);

@@ -1,7 +1,11 @@
 //! Log-probabilities: the naive model's, whatever is shared.
 
-use longhand_engine::{Cpu, Family, Format, Isa, Keep, PassBuffers};
+use longhand_engine::{
+    Cpu, Family, Format, Initialisation, Isa, Keep, PassBuffers, Weights, parameters,
+};
 use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use std::num::NonZero;
 
 use crate::{
@@ -51,6 +55,81 @@ fn scores_are_those_of_the_naive_model() {
                     "{family:?} {isa}"
                 );
                 assert!(max_difference(&found.self_certainties, &certainties) < 2e-5);
+            }
+        }
+    }
+}
+
+/// A model with the ids of SmolLM2, and rows and columns behind them that would be noticed.
+fn many_ids(tie_embeddings: bool) -> Small {
+    let mut config = Small::new(Family::Llama, tie_embeddings).config;
+    let n_ids = 49_152;
+    config.vocab_size = n_ids + 64;
+    config.hidden_size = 64;
+    let init = Initialisation {
+        embedding_std: 0.1,
+        q_norm_gain: 1.0,
+    };
+    let mut weights = Weights::from_scratch(&config, init, &mut ChaCha8Rng::seed_from_u64(4));
+    for (parameter, values) in parameters(&config).iter().zip(weights.values_mut()) {
+        let loud = |id: usize| if id.is_multiple_of(2) { 1e3 } else { -1e3 };
+        match parameter.shape[..] {
+            [rows, columns] if rows == config.vocab_size => {
+                for id in n_ids..rows {
+                    values[id * columns..][..columns].fill(loud(id));
+                }
+            }
+            [_, columns] if columns == config.vocab_size => {
+                for row in values.chunks_exact_mut(columns) {
+                    (n_ids..columns).for_each(|id| row[id] = loud(id));
+                }
+            }
+            _ => {}
+        }
+    }
+    Small {
+        config,
+        n_ids,
+        weights,
+    }
+}
+
+#[test]
+fn statistics_of_many_ids_are_those_of_the_whole_logits() {
+    let run: Vec<u32> = (0..14).map(|i| i * 3511 % 49_152).collect();
+    let owned: Owned = vec![(run[..2].to_vec(), run[2..].to_vec())];
+    for tie in [true, false] {
+        let small = many_ids(tie);
+        for format in [Format::F32, Format::Bf16, Format::Int8] {
+            let model = small.model_in(&Cpu::detect(), format);
+            let logits = model.logits(&run[..13]);
+            for temperature in [1.0, 0.6] {
+                let found = model.score(&contexts(&owned), temperature);
+                assert_eq!(found.entropies.len(), 12);
+                for (i, row) in logits.chunks(small.n_ids).skip(1).enumerate() {
+                    let z: Vec<f64> = row.iter().map(|x| f64::from(*x) / temperature).collect();
+                    let log_sum_exp = z.iter().map(|z| z.exp()).sum::<f64>().ln();
+                    let logprobs: Vec<f64> = z.iter().map(|z| z - log_sum_exp).collect();
+                    let expected = [
+                        logprobs[run[i + 2] as usize],
+                        -logprobs.iter().map(|lp| lp.exp() * lp).sum::<f64>(),
+                        -logprobs.iter().sum::<f64>() / 49_152.0 - 49_152_f64.ln(),
+                    ];
+                    let found = [
+                        found.logprobs[i],
+                        found.entropies[i],
+                        found.self_certainties[i],
+                    ];
+                    for (found, expected) in found.into_iter().zip(expected) {
+                        assert!(
+                            (f64::from(found) - expected).abs() < 1e-5,
+                            "{format:?}, token {i} at {temperature}: {found}, not {expected}"
+                        );
+                    }
+                    // Neither flat nor certain.
+                    assert!(0.05 < expected[1] && expected[1] < 10.79, "{expected:?}");
+                    assert!(0.01 < expected[2], "{expected:?}");
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use longhand_engine::ScoreGradient;
 use longhand_policy::{AdamW, AdamWSettings, Cpu, Engine, Family, Format, Keep, Model, Policy};
 use longhand_rollout::{Context, Generate, Purpose, Request, Sampling, StreamBase};
 use rand::RngExt;
@@ -53,7 +54,11 @@ fn scores_and_gradients_are_the_engines() {
     let mut expected = weights.zeros_like();
     let grad: Vec<f32> = grad.iter().map(|g| *g as f32).collect();
     let pass = model.forward(&contexts, 0.8, Keep::Activations, Default::default(), None);
-    pass.backward(&model, &weights, &grad, &mut expected);
+    let grad = ScoreGradient {
+        logprobs: &grad,
+        entropies: None,
+    };
+    pass.backward(&model, &weights, grad, &mut expected);
     assert_eq!(gradients.len(), expected.values().len());
     for (gradient, expected) in gradients.iter().zip(expected.values()) {
         let size = expected.iter().fold(1.0_f32, |size, g| size.max(g.abs()));

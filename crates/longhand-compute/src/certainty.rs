@@ -4,7 +4,7 @@ use longhand_reward_certainty::{
     Alignment, Clusters, Unread, VoteDiagnosis, cluster_vote, majority_label, majority_reward,
     majority_vote, negative_entropy, self_certainty, token_certainty, token_entropy,
 };
-use longhand_reward_outcome::{Equivalence, Percent, numeric};
+use longhand_reward_outcome::{AnswerRelation, Equivalence, Percent};
 use serde_json::Value;
 
 use crate::error::LineError;
@@ -184,12 +184,12 @@ pub(crate) fn equivalence(inputs: &Inputs) -> Result<Equivalence, LineError> {
 /// The relation that the options describe.
 fn relation(inputs: &Inputs) -> Result<impl Fn(&str, &str) -> bool, LineError> {
     let equivalence = equivalence(inputs)?;
-    let name = inputs.name_option("relation")?;
-    Ok(move |left: &str, right: &str| match name {
-        "string" => left == right,
-        "numeric" => numeric(left, &[right.to_owned()]) == 1.0,
-        _ => equivalence.holds(left, right),
-    })
+    let relation = match inputs.name_option("relation")? {
+        "string" => AnswerRelation::String,
+        "numeric" => AnswerRelation::Numeric,
+        _ => AnswerRelation::Equivalence,
+    };
+    Ok(move |left: &str, right: &str| relation.holds(left, right, &equivalence))
 }
 
 fn unread(inputs: &Inputs) -> Result<Unread, LineError> {

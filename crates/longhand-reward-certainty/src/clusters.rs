@@ -11,6 +11,11 @@
 
 /// What an attempt gets whose answer could not be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum Unread {
     /// 0, less than any vote: writing no answer is worse than writing a lonely one.
     #[default]

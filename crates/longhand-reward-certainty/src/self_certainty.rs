@@ -12,6 +12,11 @@
 
 /// Which rows of logits belong to a completion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "kebab-case")
+)]
 pub enum Alignment {
     /// The rows that predicted the tokens: the formula.
     #[default]

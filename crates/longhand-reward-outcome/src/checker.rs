@@ -91,6 +91,26 @@ impl Checker {
             Checker::Numeric => parse_number(prediction).is_some(),
         }
     }
+
+    /// What the checker would compare: the content of the box, the words behind the cue, the number, or
+    /// the normalised text. None where nothing of its form is there, and where it is empty.
+    ///
+    /// For votes among attempts, which compare answers with each other instead of with a truth.
+    pub fn answer_in(self, prediction: &str) -> Option<String> {
+        let found = match self {
+            Checker::ExactMatch | Checker::TokenF1 | Checker::Contains => normalise(prediction),
+            Checker::SubEm => after_answer_cue(prediction).trim().to_string(),
+            Checker::Boxed => boxed_content(&BoxedOptions::default(), prediction)?
+                .trim()
+                .to_string(),
+            Checker::MemagentBox => boxed_content(&MEMAGENT_BOX, prediction)?.trim().to_string(),
+            Checker::Numeric => {
+                parse_number(prediction)?;
+                prediction.trim().to_string()
+            }
+        };
+        (!found.is_empty()).then_some(found)
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +118,23 @@ mod tests {
     use super::Checker;
     use crate::{after_answer_cue, normalise};
     use proptest::prelude::*;
+
+    #[test]
+    fn the_answer_is_what_is_compared() {
+        let found = |prediction: &str| Checker::ALL.map(|c| c.answer_in(prediction));
+        let text = |text: &str| Some(text.to_string());
+        let boxed = r"so the answer is \boxed{ 1 2 }";
+        assert_eq!(
+            found(boxed)[4..],
+            [text("1 2"), text("1 2"), None],
+            "a box, and no number alone"
+        );
+        assert_eq!(found(boxed)[3], text(r"\boxed{ 1 2 }"));
+        assert_eq!(found(" The 12. ")[0], text("12"));
+        assert_eq!(found(" 1,200 ")[6], text("1,200"));
+        assert_eq!(found(r"\boxed{}")[4], None, "an empty box is no answer");
+        assert_eq!(found(""), Checker::ALL.map(|_| None));
+    }
 
     #[test]
     fn each_checker_is_its_own_function() {

@@ -5,8 +5,12 @@
 //! signature, and [`Checker`] picks one by name. The best of the accepted answers counts.
 //! [`overlong_penalty`] is the one reward that looks at a length instead of a text.
 //!
+//! [`equivalent`] says whether two answers are the same one, written differently; it is a relation between
+//! answers rather than a checker, for votes among attempts as much as for accepted answers.
+//! [`AnswerRelation`] picks it or a simpler one by name.
+//!
 //! Every checker runs in time linear in the length of the prediction and takes any UTF-8 text: what
-//! a policy writes is hostile input.
+//! a policy writes is hostile input. A comparison by [`equivalent`] ends within its [`Budget`].
 //!
 //! Knows nothing of tokens, documents or models: strings go in, a number comes out.
 
@@ -20,6 +24,7 @@ mod normalise;
 mod number;
 mod numeric;
 mod overlong;
+mod relation;
 mod sub_em;
 mod token_f1;
 
@@ -33,6 +38,7 @@ pub use normalise::normalise;
 pub use number::{Number, parse_number};
 pub use numeric::numeric;
 pub use overlong::{overlong_penalty, overlong_slope};
+pub use relation::AnswerRelation;
 pub use sub_em::{after_answer_cue, sub_em};
 pub use token_f1::token_f1;
 

@@ -69,6 +69,7 @@ const TABLE: &[Place] = &[
             "longhand-memory",
             "longhand-advantage",
             "longhand-objective",
+            "longhand-reward-certainty",
             "longhand-reward-teacher",
             "longhand-reward-outcome",
             "longhand-tasks",
@@ -124,6 +125,7 @@ const TABLE: &[Place] = &[
         BURN,
         &[
             "longhand-memory",
+            "longhand-reward-certainty",
             "longhand-reward-outcome",
             "longhand-reward-teacher",
             "longhand-advantage",

@@ -4,7 +4,6 @@ use longhand_objective::Kl;
 use serde::{Deserialize, Serialize};
 
 use crate::checks::Checks;
-use crate::credit::Credit;
 use crate::experiment::Stage;
 use crate::schema::{COUNT, Key, Kind, defaults_to, optional};
 
@@ -129,8 +128,8 @@ impl Checkpoint {
                 "an rl stage with objective.kl",
             ),
             "teacher_lowest" | "teacher_highest" | "teacher_gap" => (
-                rl.any(|rl| matches!(rl.credit, Credit::Tamtrl(_))),
-                "an rl stage with credit \"tamtrl\"",
+                rl.any(|rl| rl.credit.teacher().is_some()),
+                "an rl stage with credit \"tamtrl\" or a reward \"teacher\"",
             ),
             _ => (rl.next().is_some(), "an rl stage"),
         };

@@ -1,11 +1,13 @@
-//! `[stage.credit]`: from rewards to advantages, by outcome or by TAMTRL's teacher.
+//! `[stage.credit]`: from rewards to advantages, by outcome, by TAMTRL's teacher, or by several rewards.
 
-use longhand_advantage::OutcomeEstimator;
+use longhand_advantage::{BatchStep, OutcomeEstimator};
 use longhand_memory::TeacherScope;
 use longhand_reward_teacher::{AnswerTurn, Combine, LiveBy, MinMax, ScoredTokens, TeacherAligned};
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{Key, Kind, NOT_NEGATIVE, Variant, defaults_to};
+use crate::checks::Checks;
+use crate::rewards::{self, AttemptReward, CombinationFile, REWARD, RewardFile, RewardsCredit};
+use crate::schema::{Key, Kind, NOT_NEGATIVE, Variant, defaults_to, required};
 
 pub(crate) static CREDIT: &[Variant] = &[
     Variant {
@@ -18,6 +20,52 @@ pub(crate) static CREDIT: &[Variant] = &[
         meaning: "one advantage per turn from a better-informed teacher prompt (TAMTRL, arXiv:2603.21663)",
         keys: TAMTRL,
     },
+    Variant {
+        name: "gdpo",
+        meaning: "several rewards, each standardised in its group before it is weighed and added (GDPO, \
+                  arXiv:2601.05242; CIRCA, arXiv:2605.22620)",
+        keys: GDPO,
+    },
+    Variant {
+        name: "sum",
+        meaning: "several rewards, weighed and added as they are, then an estimator",
+        keys: SUM,
+    },
+];
+
+static ONE_REWARD: Kind = Kind::Tagged(REWARD);
+
+const REWARDS: Key = required(
+    "rewards",
+    Kind::List(&ONE_REWARD),
+    "what attempts are rewarded for; each kind once",
+);
+
+static GDPO: &[Key] = &[
+    REWARDS,
+    defaults_to(
+        "eps",
+        NOT_NEGATIVE,
+        "1e-4",
+        "added to each standard deviation",
+    ),
+    defaults_to(
+        "batch_step",
+        Kind::Choice(&["none", "samples", "tokens"]),
+        "\"samples\"",
+        "what the weighted sums are divided by: nothing (CIRCA), their spread over the batch's attempts (the \
+         paper), or over its tokens (its verl code)",
+    ),
+];
+
+static SUM: &[Key] = &[
+    REWARDS,
+    defaults_to(
+        "estimator",
+        Kind::Tagged(ESTIMATOR),
+        "\"grpo\"",
+        "how the sums of a group become advantages",
+    ),
 ];
 
 static OUTCOME: &[Key] = &[defaults_to(
@@ -143,15 +191,26 @@ pub(crate) enum CreditFile {
         teacher: TeacherScope,
         live_by: LiveBy,
     },
+    Gdpo {
+        rewards: Vec<RewardFile>,
+        eps: f64,
+        batch_step: BatchStep,
+    },
+    Sum {
+        rewards: Vec<RewardFile>,
+        estimator: OutcomeEstimator,
+    },
 }
 
 /// How rewards become advantages.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Credit {
     /// One advantage per attempt, the same at every turn.
     Outcome(OutcomeEstimator),
     /// One advantage per turn.
     Tamtrl(TamtrlCredit),
+    /// One advantage per attempt from several rewards, and one per memory from a teacher beside them.
+    Rewards(Box<RewardsCredit>),
 }
 
 /// TAMTRL: teacher-aligned rewards of every turn, normalised over all turns of a problem.
@@ -169,9 +228,52 @@ pub struct TamtrlCredit {
     pub live_by: LiveBy,
 }
 
+impl Credit {
+    /// What a teacher sees, where there is one.
+    pub fn teacher(&self) -> Option<TeacherScope> {
+        match self {
+            Self::Outcome(_) => None,
+            Self::Tamtrl(tamtrl) => Some(tamtrl.teacher),
+            Self::Rewards(rewards) => rewards.teacher.map(|teacher| teacher.teacher),
+        }
+    }
+
+    /// Names of the rewards of attempts, where there are several; in the order of their columns.
+    pub fn columns(&self) -> Vec<&'static str> {
+        match self {
+            Self::Outcome(_) | Self::Tamtrl(_) => Vec::new(),
+            Self::Rewards(credit) => credit.rewards.iter().map(AttemptReward::name).collect(),
+        }
+    }
+
+    /// Whether outcomes are among what is rewarded; if not, they are measured and nothing more.
+    pub fn uses_truth(&self) -> bool {
+        match self {
+            Self::Outcome(_) | Self::Tamtrl(_) => true,
+            Self::Rewards(rewards) => rewards.uses_truth(),
+        }
+    }
+}
+
 impl CreditFile {
-    pub(crate) fn build(&self) -> Credit {
+    /// `path` is the credit's own.
+    pub(crate) fn build(&self, path: &str, checks: &mut Checks<'_>) -> Credit {
         match *self {
+            Self::Gdpo {
+                ref rewards,
+                eps,
+                batch_step,
+            } => {
+                let gdpo = CombinationFile::Gdpo { eps, batch_step };
+                Credit::Rewards(Box::new(rewards::build(rewards, gdpo, path, checks)))
+            }
+            Self::Sum {
+                ref rewards,
+                estimator,
+            } => {
+                let sum = CombinationFile::Sum(estimator);
+                Credit::Rewards(Box::new(rewards::build(rewards, sum, path, checks)))
+            }
             Self::Outcome { estimator } => Credit::Outcome(estimator),
             Self::Tamtrl {
                 minmax,

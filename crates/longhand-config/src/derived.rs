@@ -1,6 +1,5 @@
 //! Numbers that follow from an experiment, for `--dry-run`: what one step and a whole run cost.
 
-use crate::credit::Credit;
 use crate::experiment::{Experiment, Stage};
 use crate::objective::ObjectiveSettings;
 use crate::policy::PolicySource;
@@ -144,7 +143,7 @@ impl Rl {
             "prompt tokens per step, at most",
             format!("{prompts} ({shared} with shared prefixes)"),
         );
-        if let Credit::Tamtrl(_) = self.credit {
+        if self.credit.teacher().is_some() {
             let reads = rollouts * turns.chunks as u128;
             add("teacher prompts per step", reads.to_string());
         }

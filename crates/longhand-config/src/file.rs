@@ -98,7 +98,7 @@ pub(crate) struct ExperimentFile {
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum StageFile {
     WarmStart(WarmStartFile),
-    Rl(RlFile),
+    Rl(Box<RlFile>),
 }
 
 /// The paper whose settings an experiment carries.
@@ -173,8 +173,8 @@ mod tests {
             .collect()
     }
 
-    /// 2 stages x 2 credits x 6 estimators x 3 scales, and 9 tasks x 2 choices, divide this.
-    const N_EXAMPLES: usize = 72;
+    /// 2 stages x 4 credits x 6 estimators or rewards x 3 scales, and 9 tasks x 2 choices, divide this.
+    const N_EXAMPLES: usize = 144;
 
     #[test]
     fn the_structs_take_and_keep_every_key_of_the_tables() {

@@ -21,7 +21,6 @@
 use longhand_memory::{ChunkOptions, TeacherScope};
 
 use crate::compute::{Compute, RolloutWeights};
-use crate::credit::Credit;
 use crate::experiment::{Experiment, Stage};
 use crate::lora::Lora;
 use crate::model_shape::ModelShape;
@@ -432,10 +431,11 @@ impl Costs<'_> {
         if self.compute.rollout_weights != RolloutWeights::Same {
             scoring += n_run * self.token(length / 2.0) + head;
         }
-        if let Credit::Tamtrl(credit) = rl.credit {
+        scoring += rl.scoring_passes() * (n_run * self.token(length / 2.0) + head);
+        if let Some(teacher) = rl.credit.teacher() {
             let chunks = turns.chunks as f64;
             let relevant = self.assumed.reply_share
-                * match credit.teacher {
+                * match teacher {
                     TeacherScope::Chunk => turns.chunk_tokens as f64,
                     TeacherScope::Document => chunks * turns.chunk_tokens as f64,
                 };

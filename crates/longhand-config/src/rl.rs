@@ -1,12 +1,15 @@
 //! `[[stage]]` of kind rl: attempts at problems, credit, and policy-gradient updates.
 
+use longhand_objective::{EntropyControl, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::checks::Checks;
 use crate::credit::{CREDIT, Credit, CreditFile};
+use crate::entropy::{ENTROPY, EntropyFile};
 use crate::objective::{OBJECTIVE, ObjectiveFile, ObjectiveSettings};
 use crate::optimizer::{OPTIMIZER, Optimizer};
 use crate::policy::divisors;
+use crate::rewards::AttemptReward;
 use crate::schema::{
     COUNT, COUNT_OR_ZERO, Key, Kind, POSITIVE, POSITIVE_SHARE, defaults_to, optional, required,
     section,
@@ -31,6 +34,7 @@ pub(crate) static RL: &[Key] = &[
         "how rewards become advantages",
     ),
     section("objective", OBJECTIVE, "the loss"),
+    section("entropy", ENTROPY, "how entropy is kept from collapsing"),
     optional(
         "dynamic_sampling",
         Kind::Table(DYNAMIC_SAMPLING),
@@ -113,6 +117,7 @@ pub(crate) struct RlFile {
     sampling: Sampling,
     credit: CreditFile,
     objective: ObjectiveFile,
+    entropy: EntropyFile,
     dynamic_sampling: Option<DynamicSampling>,
     overlong: Option<Overlong>,
     optimizer: Optimizer,
@@ -135,6 +140,8 @@ pub struct Rl {
     pub credit: Credit,
     /// The loss.
     pub objective: ObjectiveSettings,
+    /// How entropy is kept from collapsing.
+    pub entropy: EntropyControl,
     /// Replacement of problems whose attempts all earn the same.
     pub dynamic_sampling: Option<DynamicSampling>,
     /// Penalty on attempts that write too much.
@@ -180,6 +187,42 @@ pub struct Overlong {
 }
 
 impl Rl {
+    /// Passes of the policy over a step's attempts besides the gradient's: for rewards that it gives
+    /// itself, and for entropy control that looks at more tokens than a gradient pass holds.
+    ///
+    /// A rule that looks at log-probabilities alone takes the recorded ones before the first update.
+    pub fn scoring_passes(&self) -> f64 {
+        let mut passes = if self.looks_at_certainty() || self.entropy.needs_mean_entropy() {
+            1.0
+        } else {
+            0.0
+        };
+        let control = &self.entropy;
+        if control.needs_scope() {
+            let updates = self.mini_batches as f64;
+            let of_scope = match control.scope {
+                Scope::MicroBatch => 0.0,
+                Scope::MiniBatch => 1.0,
+                Scope::Batch => updates,
+            };
+            let recorded = if control.needs_scope_entropies() {
+                0.0
+            } else {
+                of_scope / updates
+            };
+            passes += of_scope - recorded;
+        }
+        passes
+    }
+
+    /// Whether a reward is what the policy says of its own tokens.
+    pub fn looks_at_certainty(&self) -> bool {
+        match &self.credit {
+            Credit::Rewards(rewards) => rewards.rewards.iter().any(AttemptReward::is_of_policy),
+            Credit::Outcome(_) | Credit::Tamtrl(_) => false,
+        }
+    }
+
     /// Updates of the whole stage.
     pub fn n_updates(&self) -> usize {
         self.steps.saturating_mul(self.mini_batches)
@@ -216,15 +259,20 @@ impl RlFile {
         checks.require(top_k == 0, &key("sampling.top_k"), || {
             format!("{top_k} cuts the distribution, but RL trains on log-probabilities of all of it; use 0")
         });
-        let credit = self.credit.build();
+        let credit = self.credit.build(&key("credit"), checks);
+        self.check_truth(&credit, path, checks);
         if self.group_size == 1 {
-            if let Credit::Outcome(estimator) = credit {
+            let alone = match &credit {
+                Credit::Outcome(estimator) => Some(format!("estimator \"{}\"", estimator.name())),
+                Credit::Rewards(rewards) if rewards.teacher.is_none() => {
+                    Some("comparing attempts".to_string())
+                }
+                Credit::Rewards(_) | Credit::Tamtrl(_) => None,
+            };
+            if let Some(alone) = alone {
                 checks.fail(
                     &key("group_size"),
-                    format!(
-                        "1 leaves nothing to compare: estimator \"{}\" gives a group of one no advantage; use 2 or more",
-                        estimator.name()
-                    ),
+                    format!("1 leaves nothing to compare: {alone} gives a group of one no advantage; use 2 or more"),
                 );
             } else if self.dynamic_sampling.is_some() || self.skip_equal_outcomes {
                 checks.fail(
@@ -239,6 +287,13 @@ impl RlFile {
                 format!("{buffer} is above overlong.max = {max}; use at most {max}")
             });
         }
+        let objective = self.objective.build(&key("objective"), checks);
+        let entropy = self.entropy.build(
+            &objective.objective.policy_loss,
+            self.mini_batches,
+            &key("entropy"),
+            checks,
+        );
         let rl = Rl {
             steps: self.steps,
             problems_per_step: self.problems_per_step,
@@ -246,7 +301,8 @@ impl RlFile {
             mini_batches: self.mini_batches,
             sampling: self.sampling,
             credit,
-            objective: self.objective.build(&key("objective"), checks),
+            objective,
+            entropy,
             dynamic_sampling: self.dynamic_sampling,
             overlong: self.overlong,
             skip_equal_outcomes: self.skip_equal_outcomes,
@@ -256,5 +312,20 @@ impl RlFile {
         };
         self.optimizer.check(rl.n_updates(), path, checks);
         rl
+    }
+
+    /// Settings that act on outcomes want outcomes among the rewards.
+    fn check_truth(&self, credit: &Credit, path: &str, checks: &mut Checks<'_>) {
+        if credit.uses_truth() {
+            return;
+        }
+        checks.require(!self.skip_equal_outcomes, &join(path, "skip_equal_outcomes"), || {
+            "true would train on groups by what is known of the truth, which none of credit.rewards looks at; \
+             use dynamic_sampling, which compares the rewards"
+                .to_string()
+        });
+        checks.require(self.overlong.is_none(), &join(path, "overlong"), || {
+            "the penalty is a part of the outcome, which is not among credit.rewards; add it there".to_string()
+        });
     }
 }

@@ -27,6 +27,13 @@ pub(crate) static WARM_START: &[Key] = &[
         "0.0",
         "chance that the expert forgets each note it carries, at every turn",
     ),
+    defaults_to(
+        "slips",
+        BELOW_ONE,
+        "0.0",
+        "chance that the expert writes another token of its solution in the place of each; only for tasks \
+         without documents",
+    ),
     optional(
         "tokens",
         Kind::List(&COUNT),
@@ -76,6 +83,7 @@ pub(crate) struct WarmStartFile {
     steps: usize,
     answer_weight: f64,
     forget: f64,
+    slips: f64,
     tokens: Option<Vec<usize>>,
     chunk_sizes: Option<Vec<usize>>,
     micro_batch_tokens: usize,
@@ -96,6 +104,8 @@ pub struct WarmStart {
     pub answer_weight: f64,
     /// Chance that the expert forgets each note it carries, at every turn.
     pub forget: f64,
+    /// Chance that the expert writes another token of its solution in the place of each.
+    pub slips: f64,
     /// Document lengths in tokens, one drawn per update.
     pub tokens: Vec<usize>,
     /// Chunk sizes, one drawn per update; lists of equal length are drawn from as pairs.
@@ -182,6 +192,12 @@ impl WarmStartFile {
                 "0 turns, but the answer is the only one; use at least 1".into()
             });
         } else {
+            checks.require(self.slips == 0.0, &join(path, "slips"), || {
+                format!(
+                    "{} is for tasks without documents, whose expert writes a solution; use `forget` here",
+                    self.slips
+                )
+            });
             checks.require(0 < read, &join(&examples, "read"), || {
                 "0 turns, but notes are learnt from turns that read; use at least 1".into()
             });
@@ -206,6 +222,7 @@ impl WarmStartFile {
             examples_per_step: self.examples_per_step,
             answer_weight: self.answer_weight,
             forget: self.forget,
+            slips: self.slips,
             tokens: self
                 .tokens
                 .clone()

@@ -163,6 +163,11 @@ impl EntropyControl {
         self.rule == TokenRule::None && self.top_entropy_fraction == 1.0 && self.bonus.is_none()
     }
 
+    /// Whether [`token_controls`](Self::token_controls) does something, and so a scope is needed.
+    pub fn needs_scope(&self) -> bool {
+        self.rule != TokenRule::None || self.needs_scope_entropies()
+    }
+
     /// Whether [`token_controls`](Self::token_controls) needs `entropies`.
     pub fn needs_scope_entropies(&self) -> bool {
         self.top_entropy_fraction != 1.0

@@ -67,7 +67,12 @@ fn a_metric_that_no_line_will_have_says_what_it_needs() {
     refuse(BASE, &[], "ref_kl", "an rl stage with objective.kl");
     let outcome = ["stage.1.credit=outcome"];
     for metric in ["teacher_lowest", "teacher_highest", "teacher_gap"] {
-        refuse(BASE, &outcome, metric, "an rl stage with credit \"tamtrl\"");
+        refuse(
+            BASE,
+            &outcome,
+            metric,
+            "an rl stage with credit \"tamtrl\" or a reward \"teacher\"",
+        );
     }
     let (warm_start, _) = BASE.split_once("[[stage]]\nkind = \"rl\"").unwrap();
     refuse(warm_start, &[], "reward", "an rl stage");

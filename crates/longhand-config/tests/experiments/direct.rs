@@ -53,6 +53,19 @@ fn a_task_without_documents_is_one_turn() {
 }
 
 #[test]
+fn solutions_may_have_slips_and_notes_none() {
+    let Stage::WarmStart(stage) = &loaded(&["stage.0.slips=0.1"]).stages[0] else {
+        panic!("a warm start");
+    };
+    assert_eq!(stage.slips, 0.1);
+    let error = load(BASE, &["stage.0.slips=0.1"]).unwrap_err().to_string();
+    assert!(
+        error.contains("`stage.0.slips`") && error.contains("use `forget`"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_answer_template_alone_reads_nothing() {
     let own = "template = { answer = \"{question} =\" }";
     check("template = \"direct-marks\"", own, Ok(()));

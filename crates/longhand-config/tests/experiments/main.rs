@@ -11,6 +11,7 @@ mod loading;
 mod lora;
 mod papers;
 mod plan;
+mod rewards;
 mod sense;
 mod shape;
 mod sizes;

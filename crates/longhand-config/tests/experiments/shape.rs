@@ -8,7 +8,7 @@ use crate::{BASE, check, check_set, load};
 #[test]
 fn unknown_keys_are_named_placed_and_mended() {
     let rl_keys = "`kind`, `steps`, `problems_per_step`, `group_size`, `mini_batches`, `sampling`, `credit`, \
-                   `objective`, `dynamic_sampling`, `overlong`, `skip_equal_outcomes`, `optimizer`, \
+                   `objective`, `entropy`, `dynamic_sampling`, `overlong`, `skip_equal_outcomes`, `optimizer`, \
                    `micro_batch_tokens`, `generation_batch`";
     let expected = format!(
         "a.toml:27:1: `stage.1.group_sise`: unknown key, did you mean `group_size`? the keys here of kind \"rl\" \
@@ -63,7 +63,7 @@ fn unknown_names_are_mended() {
         "kind = \"tamrtl\"",
         Err(
             "a.toml:29:8: `stage.1.credit.kind`: unknown name \"tamrtl\", did you mean \"tamtrl\"? expected one of \
-             \"outcome\", \"tamtrl\"",
+             \"outcome\", \"tamtrl\", \"gdpo\", \"sum\"",
         ),
     );
     check(

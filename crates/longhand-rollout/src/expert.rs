@@ -148,6 +148,29 @@ fn note_ends(problem: &EncodedProblem, reader: &Reader) -> Result<Vec<usize>, Ro
     problem.notes.iter().map(end_in_view).collect()
 }
 
+/// Makes slips in a written-out solution: with this probability each token but the last, which ends it,
+/// gives way to one of the solution's own, drawn alike. Two numbers are drawn from `rng` for each slip,
+/// one for each other token.
+///
+/// What follows a slip goes on as if there had been none, so that whoever learns from it knows the way and
+/// stumbles on it: several attempts then agree on what is right and differ in what is wrong.
+///
+/// # Panics
+/// When `slips` is no probability.
+pub fn slip(target: &mut [u32], slips: f64, rng: &mut ChaCha8Rng) {
+    assert!((0.0..=1.0).contains(&slips), "{slips} is no probability");
+    let Some((_, written)) = target.split_last_mut() else {
+        return;
+    };
+    let own = written.to_vec();
+    for token in written {
+        if unit_draw(rng) < slips {
+            let idx = (unit_draw(rng) * own.len() as f64) as usize;
+            *token = own[idx];
+        }
+    }
+}
+
 /// A number in [0, 1) from the upper 53 bits of one draw.
 fn unit_draw(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
@@ -259,6 +282,27 @@ mod tests {
             answer(&[5, 1, 2, 3]),
         ];
         assert_eq!(walk(&setup(3, None), 1.0).unwrap(), expect);
+    }
+
+    #[test]
+    fn slips_are_as_frequent_as_asked_and_keep_the_end() {
+        let careful: Vec<u32> = (0..1001).collect();
+        let slipped = |slips| {
+            let mut target = careful.clone();
+            slip(&mut target, slips, &mut rng(0));
+            target
+        };
+        assert_eq!(slipped(0.0), careful);
+        for slips in [0.1, 1.0] {
+            let target = slipped(slips);
+            assert_eq!(target.last(), careful.last());
+            assert!(target.iter().all(|token| *token <= 1000));
+            let n_other = target.iter().zip(&careful).filter(|(a, b)| a != b).count();
+            // One in a thousand draws gives the same token; the standard error of a tenth is 0.0095.
+            let share = n_other as f64 / 1000.0;
+            assert!((share - slips).abs() < 0.04, "{share} for {slips}");
+        }
+        slip(&mut [], 0.5, &mut rng(0));
     }
 
     #[test]

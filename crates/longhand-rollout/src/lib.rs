@@ -31,7 +31,7 @@ pub use longhand_memory::{StopReason, TeacherScope, TurnKind};
 pub use crate::collect::{CollectOptions, collect, collect_attempt};
 pub use crate::encode::{DocumentFormat, EncodedProblem, ExpertNote};
 pub use crate::error::RolloutError;
-pub use crate::expert::{Example, expert_walk};
+pub use crate::expert::{Example, expert_walk, slip};
 pub use crate::generate::{Completion, Generate, Request, Sampling, ServeError, WeightsId};
 pub use crate::micro_batch::micro_batches;
 pub use crate::prefix_group::{PrefixGroup, PrefixGroups, Suffix, prefix_groups};

@@ -24,6 +24,8 @@ impl Purpose {
     pub const WEIGHTS: Purpose = Purpose(5);
     /// What an adapter leaves out in training.
     pub const DROPOUT: Purpose = Purpose(6);
+    /// Which tokens entropy control picks among its candidates.
+    pub const ENTROPY_CONTROL: Purpose = Purpose(7);
 }
 
 /// The name of one random stream: exactly the 32 bytes of a ChaCha8 key.

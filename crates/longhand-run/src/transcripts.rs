@@ -17,6 +17,7 @@
 //! | `policy_version` | integer | updates of the policy before the attempt; 0 in older files |
 //! | `weights_digest` | string or absent | digest of the weights that sampled it; absent on a GPU |
 //! | `outcome` | number or absent | the answer's score, 0 to 1; absent when the reward failed |
+//! | `rewards` | object or absent | each of several rewards by its name, where the stage has several; a missing one is left out |
 //! | `reward_error` | string or absent | why there is no score: a kind (`judge-timeout`, `judge-bad-reply`, `judge-failure`), `: ` and what happened |
 //! | `dropped` | `"equal-rewards"`, `"reward-errors"`, `"surplus"` or absent | why its group was left out of the training: all its rewards were equal, none of it has a reward, or the step had enough groups |
 //! | `unparsed` | boolean or absent | whether the checker found nothing of its form in the answer; absent for false |
@@ -43,6 +44,7 @@
 //! Numbers are finite and nothing is null. The ids are the record, the texts are there to be read.
 //! Fields may be added; readers pass over fields that they do not know.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -90,6 +92,9 @@ pub struct Transcript {
     /// The answer's score, 0 to 1; none when the reward failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<f64>,
+    /// Each of several rewards by its name, where the stage has several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rewards: BTreeMap<String, f64>,
     /// Why there is no score.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward_error: Option<String>,
@@ -339,6 +344,7 @@ mod tests {
             policy_version: 24,
             weights_digest: Some("0123456789abcdef0123456789abcdef".to_owned()),
             outcome: Some(1.0),
+            rewards: Default::default(),
             reward_error: None,
             dropped: None,
             unparsed: false,

@@ -7,6 +7,7 @@ use longhand_advantage::{is_live, turn_pool};
 use longhand_config::{Credit, Overlong, TamtrlCredit};
 use longhand_policy::Policy;
 use longhand_reward_outcome::overlong_penalty;
+use longhand_reward_teacher::{ScoredTokens, TeacherAligned};
 use longhand_rollout::{
     Context, Group, Prompts, Trajectory, Turn, TurnKind, contexts, micro_batches,
 };
@@ -14,6 +15,8 @@ use longhand_rollout::{
 use crate::{
     error::TrainError,
     not_finite::{Moment, NotFinite, TokenPlace},
+    policy_view::PolicyView,
+    several_rewards::{credit_rewards, is_live_by_rewards},
     workbench::{RewardFailure, Workbench},
 };
 
@@ -35,6 +38,12 @@ pub struct ScoredGroup {
     pub rewards: Vec<f64>,
     /// `[attempt][read turn]`: the teacher's scores; empty lists without a teacher.
     pub teacher_scores: Vec<Vec<f64>>,
+    /// `[attempt]`: the answer as it is compared with others; none where nothing of its form was found.
+    pub answers: Vec<Option<String>>,
+    /// `[attempt]`: what the policy says of its own tokens; empty where nothing asks for it.
+    pub views: Vec<PolicyView>,
+    /// `[attempt][column]`: the rewards of a credit of several; empty lists with other credits.
+    pub columns: Vec<Vec<Option<f64>>>,
 }
 
 /// An attempt whose reward failed.
@@ -100,6 +109,9 @@ pub(crate) fn judge_answers(
             outcomes: Vec::new(),
             rewards: Vec::new(),
             teacher_scores: Vec::new(),
+            answers: Vec::new(),
+            views: Vec::new(),
+            columns: Vec::new(),
         };
         let of_group = verdicts.by_ref().take(trajectories.len());
         for ((attempt, trajectory), verdict) in (0..).zip(trajectories).zip(of_group) {
@@ -110,6 +122,8 @@ pub(crate) fn judge_answers(
                     scored.outcomes.push(outcome);
                     scored.rewards.push(outcome + penalty(&trajectory));
                     scored.teacher_scores.push(Vec::new());
+                    scored.answers.push(verdict.answer);
+                    scored.columns.push(Vec::new());
                     scored.group.trajectories.push(trajectory);
                 }
                 Err(failure) => scored.failed.push(FailedAttempt {
@@ -133,7 +147,7 @@ pub(crate) fn judge_answers(
 pub(crate) fn score_by_teacher(
     scored: &mut [ScoredGroup],
     policy: &Policy,
-    credit: &TamtrlCredit,
+    (rewards, scored_tokens): (&TeacherAligned, ScoredTokens),
     end_ids: &[u32],
     token_budget: usize,
     at: Moment,
@@ -146,7 +160,7 @@ pub(crate) fn score_by_teacher(
         .iter()
         .map(|scored| {
             let trajectories = scored.group.trajectories.iter();
-            let unscored = |t| vec![credit.rewards.turn_score(&[]); reads(t)];
+            let unscored = |t| vec![rewards.turn_score(&[]); reads(t)];
             trajectories.map(unscored).collect()
         })
         .collect();
@@ -158,7 +172,7 @@ pub(crate) fn score_by_teacher(
             .completion
             .last()
             .is_some_and(|id| end_ids.contains(id));
-        let n_scored = credit.scored_tokens.count(context.completion.len(), ends);
+        let n_scored = scored_tokens.count(context.completion.len(), ends);
         context.completion = &context.completion[..n_scored];
         if n_scored != 0 {
             places.push(place);
@@ -182,8 +196,7 @@ pub(crate) fn score_by_teacher(
                 return Err(TrainError::NotFinite(Box::new(found)));
             }
             let probabilities: Vec<f64> = of_turn.iter().map(|lp| f64::from(*lp).exp()).collect();
-            scores[place.group][place.trajectory][place.turn] =
-                credit.rewards.turn_score(&probabilities);
+            scores[place.group][place.trajectory][place.turn] = rewards.turn_score(&probabilities);
         }
     }
     for (scored, scores) in scored.iter_mut().zip(scores) {
@@ -204,6 +217,7 @@ pub(crate) fn is_live_group(scored: &ScoredGroup, credit: &Credit) -> bool {
                 .rewards;
             tamtrl.live_by.is_live(&rewards[0], &scored.outcomes)
         }
+        Credit::Rewards(rewards) => is_live_by_rewards(scored, rewards),
     }
 }
 
@@ -244,6 +258,7 @@ pub(crate) fn credit_turns(
             }
         }
         Credit::Tamtrl(tamtrl) => credit_tamtrl(scored, &rewards, tamtrl),
+        Credit::Rewards(rewards) => credit_rewards(scored, rewards),
     };
     if skip_equal_outcomes {
         for (scored, attempts) in scored.iter().zip(&mut credited.turns) {
@@ -297,7 +312,7 @@ fn credit_tamtrl(scored: &[ScoredGroup], rewards: &[Vec<f64>], tamtrl: &TamtrlCr
 mod tests {
     use longhand_advantage::OutcomeEstimator;
     use longhand_memory::TeacherScope;
-    use longhand_reward_teacher::{AnswerTurn, LiveBy, ScoredTokens, TeacherAligned};
+    use longhand_reward_teacher::{AnswerTurn, LiveBy};
     use proptest::prelude::*;
 
     use super::*;

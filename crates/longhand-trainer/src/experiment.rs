@@ -281,6 +281,10 @@ pub(crate) fn learner_at<'a>(
     let Experiment { seed, data, .. } = experiment;
     let learner = Learner::new(settings, bench, policy, *seed, data.train_tokens)
         .from_problem(position.next_problem);
+    let learner = match position.control_state {
+        Some(state) => learner.with_control_state(state),
+        None => learner,
+    };
     match restored {
         Some((updater, reference)) => learner.going_on(updater, reference),
         None => learner,

@@ -6,9 +6,11 @@
 //! Knows nothing of command lines or terminals beyond a progress bar, and of formulas only where
 //! to find them: rewards, advantages and objectives live in crates of their own.
 
+mod attempt_rewards;
 mod batch;
 mod compute;
 mod credit;
+mod entropy_control;
 mod error;
 mod evaluate;
 mod experiment;
@@ -18,6 +20,7 @@ mod log;
 mod memory_use;
 mod not_finite;
 mod optimizer;
+mod policy_view;
 mod position;
 mod progress;
 mod replay;
@@ -26,6 +29,7 @@ pub mod rl;
 #[cfg(test)]
 mod scripted;
 mod session;
+mod several_rewards;
 mod timing;
 mod transcripts;
 mod warm_start;
@@ -40,6 +44,7 @@ pub use from_scratch::{from_scratch, task_tokenizer};
 pub use memory_use::{peak_resident_bytes, resident_bytes};
 pub use not_finite::{NotFinite, TokenPlace};
 pub use optimizer::{Update, Updater};
+pub use policy_view::PolicyView;
 pub use position::{Best, Position, Stop};
 pub use replay::{Replayed, ReplayedFailure, replay_failure, replay_rollout};
 pub use report::StepReport;

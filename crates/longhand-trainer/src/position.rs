@@ -9,6 +9,7 @@ use std::{
 };
 
 use longhand_config::{Experiment, Stage};
+use longhand_objective::ControlState;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -29,6 +30,9 @@ pub struct Position {
     pub updates_done: usize,
     /// Updates that the policy has seen.
     pub policy_version: u64,
+    /// What entropy control remembers of the stage's steps, where there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_state: Option<ControlState>,
     /// The training problem that the next RL step begins with.
     pub next_problem: u64,
     /// The problem that the next step of this warm start begins with; none before its first.
@@ -84,6 +88,7 @@ impl Position {
             stage_idx: self.stage_idx + 1,
             steps_done: 0,
             updates_done: 0,
+            control_state: None,
             next_warm_start_problem: None,
             measured_step: false,
             ..self.clone()

@@ -80,6 +80,7 @@ pub fn replay_rollout(
         step,
         seed: rehearsal.experiment.seed,
         tokenizer: policy.tokenizer(),
+        columns: settings.credit.columns(),
     };
     let uncredited = crate::credit::Credited {
         turns: vec![Vec::new(); 1],

@@ -1,13 +1,23 @@
 //! What one RL step reports: one JSON line, every number defined here.
 
-use longhand_objective::Metrics;
+use std::collections::BTreeMap;
+
+use longhand_config::{AttemptReward, Credit};
+use longhand_objective::{ControlState, EntropyControl, Metrics, TokenRule};
+use longhand_reward_certainty::{VoteDiagnosis, repetition_rate};
+use longhand_reward_outcome::AnswerRelation;
 use longhand_rollout::{StopReason, TurnKind, WeightsId};
 use serde::Serialize;
 
 use crate::{
+    attempt_rewards::clusters,
     credit::{Credited, ScoredGroup, TurnCredit},
     optimizer::Update,
+    policy_view::PolicyView,
 };
+
+/// Tokens of the n-grams whose repetition is reported.
+const REPETITION_N: usize = 4;
 
 /// What generation did, groups that were left out included.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,12 +36,47 @@ pub(crate) struct Collection {
     n_judge_timeouts: usize,
     n_judge_bad_replies: usize,
     n_judge_failures: usize,
+    votes: Votes,
+}
+
+/// What groups' answers have in common, groups that were left out included.
+#[derive(Clone, Copy, Debug, Default)]
+struct Votes {
+    n_groups: usize,
+    n_distinct: usize,
+    largest_share_sum: f64,
+    n_known: usize,
+    n_right: usize,
+}
+
+impl Votes {
+    /// An answer is right where its outcome is at least a half.
+    fn add(&mut self, scored: &ScoredGroup, relation: AnswerRelation) {
+        let is_right: Vec<bool> = scored
+            .outcomes
+            .iter()
+            .map(|outcome| 0.5 <= *outcome)
+            .collect();
+        let clusters = clusters(&scored.answers, relation);
+        let of_group = VoteDiagnosis::new(&clusters, Some(&is_right));
+        if of_group.n_read != 0 {
+            self.n_groups += 1;
+            self.n_distinct += of_group.n_distinct;
+            self.largest_share_sum += of_group.largest_share;
+        }
+        if let Some(is_right) = of_group.label_is_right {
+            self.n_known += 1;
+            self.n_right += usize::from(is_right);
+        }
+    }
 }
 
 impl Collection {
-    pub(crate) fn add(&mut self, scored: &[ScoredGroup]) {
+    /// `relation` says which answers are the same.
+    pub(crate) fn add(&mut self, scored: &[ScoredGroup], relation: AnswerRelation) {
         self.n_groups += scored.len();
         for scored in scored {
+            self.votes.add(scored, relation);
             self.outcome_sum += scored.outcomes.iter().sum::<f64>();
             self.n_scored += scored.outcomes.len();
             self.n_attempts += scored.outcomes.len() + scored.failed.len();
@@ -55,6 +100,8 @@ impl Collection {
 pub(crate) struct UpdateReport {
     pub(crate) update: Update,
     pub(crate) metrics: Metrics,
+    /// Of the tokens that were run for the gradient.
+    pub(crate) view: PolicyView,
     pub(crate) max_logprob_difference: f64,
     pub(crate) n_trained_tokens: usize,
     pub(crate) n_rows: usize,
@@ -128,6 +175,50 @@ pub struct StepReport {
     pub importance: f64,
     /// Share of trained tokens whose importance weight was truncated, first update.
     pub importance_capped: f64,
+    /// Mean entropy in nats of the distributions that tokens were drawn from, at the sampling
+    /// temperature: over all tokens of trained groups where a reward or entropy control looks at them,
+    /// else over those that the first update was run for. Absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_entropy: Option<f64>,
+    /// Mean self-certainty `KL(uniform ‖ policy)` of a token, in nats, over the same tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_certainty: Option<f64>,
+    /// Mean sampled tokens of an attempt.
+    pub response_tokens: f64,
+    /// Mean share of 4-grams in an attempt's turns that occurred before in the same turn.
+    pub repetition: f64,
+    /// Mean over generated groups of how many different answers were given; absent where none could be
+    /// read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distinct_answers: Option<f64>,
+    /// Mean over generated groups of the share of answers that are the most frequent one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_share: Option<f64>,
+    /// Share of generated groups whose most frequent answer is right. For diagnosis: no reward sees it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_accuracy: Option<f64>,
+    /// Mean of each reward over the trained attempts that have it, where there are several.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reward_columns: BTreeMap<&'static str, f64>,
+    /// Share of trained tokens that entropy control weighed, dropped or penalised, mean over updates;
+    /// absent without control.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selected_tokens: Option<f64>,
+    /// Mean `|ln ratio|` of a trained token, last update; absent without entropy control.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abs_log_ratio: Option<f64>,
+    /// Whether STARE weighs tokens in this step's updates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy_gate: Option<bool>,
+    /// What STARE multiplies amplified tokens by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_weight: Option<f64>,
+    /// The entropy that control aims at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy_target: Option<f64>,
+    /// The entropy bonus's coefficient in this step's updates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy_coef: Option<f64>,
     /// Mean sampled tokens of a turn that reads, end token included.
     pub memory_tokens: f64,
     /// Mean sampled tokens of an answer, end token included.
@@ -192,6 +283,15 @@ impl StepReport {
                 .filter_map(|turn| turn.advantage)
         };
         let metrics = || updates.iter().map(|update| &update.metrics);
+        let mut view = PolicyView::default();
+        for of_attempt in scored.iter().flat_map(|scored| &scored.views) {
+            view.add(of_attempt);
+        }
+        if view.n_tokens == 0 {
+            view = updates.first().map_or(view, |update| update.view);
+        }
+        let votes = &collection.votes;
+        let of_votes = |sum: f64, n: usize| (n != 0).then(|| ratio(sum, n));
         Self {
             stage: "rl",
             step,
@@ -230,6 +330,20 @@ impl StepReport {
             importance_capped: metrics()
                 .next()
                 .map_or(0.0, Metrics::importance_capped_fraction),
+            token_entropy: view.entropy(),
+            self_certainty: view.self_certainty(),
+            response_tokens: mean(trajectories().map(|t| t.n_sampled() as f64)),
+            repetition: repetition_rate(turns().map(|turn| &turn.completion[..]), REPETITION_N),
+            distinct_answers: of_votes(votes.n_distinct as f64, votes.n_groups),
+            cluster_share: of_votes(votes.largest_share_sum, votes.n_groups),
+            label_accuracy: of_votes(votes.n_right as f64, votes.n_known),
+            reward_columns: BTreeMap::new(),
+            selected_tokens: None,
+            abs_log_ratio: None,
+            entropy_gate: None,
+            control_weight: None,
+            entropy_target: None,
+            entropy_coef: None,
             memory_tokens: mean_length(false),
             answer_tokens: mean_length(true),
             turns: mean(trajectories().map(|trajectory| trajectory.turns.len() as f64)),
@@ -248,6 +362,59 @@ impl StepReport {
             n_unshared_tokens: updates.iter().map(|update| update.n_unshared_tokens).sum(),
         }
     }
+
+    /// Adds the mean of each of several rewards.
+    pub(crate) fn tell_rewards(&mut self, credit: &Credit, scored: &[ScoredGroup]) {
+        let Credit::Rewards(credit) = credit else {
+            return;
+        };
+        for (column_idx, reward) in credit.rewards.iter().enumerate() {
+            let rows = scored.iter().flat_map(|scored| &scored.columns);
+            let values: Vec<f64> = rows.filter_map(|row| row[column_idx]).collect();
+            if !values.is_empty() {
+                self.reward_columns
+                    .insert(reward.name(), mean(values.into_iter()));
+            }
+        }
+    }
+
+    /// Adds what entropy control did.
+    pub(crate) fn tell_control(
+        &mut self,
+        control: &EntropyControl,
+        state: &ControlState,
+        updates: &[UpdateReport],
+    ) {
+        if control.is_none() {
+            return;
+        }
+        let metrics = || updates.iter().map(|update| &update.metrics);
+        self.selected_tokens = Some(mean(metrics().map(Metrics::selected_fraction)));
+        self.abs_log_ratio = metrics().next_back().map(Metrics::abs_log_ratio_mean);
+        if let (TokenRule::Stare(stare), Some(state)) = (&control.rule, &state.stare) {
+            self.entropy_gate = Some(state.gate);
+            self.control_weight = Some(state.amplify);
+            self.entropy_target = stare.target_entropy;
+        }
+        if !control.bonus.is_none() {
+            self.entropy_coef = Some(control.bonus_coef(state).unwrap_or(0.0));
+            self.entropy_target = self.entropy_target.or(control.bonus.target);
+        }
+    }
+}
+
+/// Which answers votes are counted by: as the credit says, or by their strings.
+pub(crate) fn vote_relation(credit: &Credit) -> AnswerRelation {
+    let of_reward = |reward: &AttemptReward| match reward {
+        AttemptReward::ClusterVote { relation, .. }
+        | AttemptReward::MajorityVote { relation, .. } => Some(*relation),
+        _ => None,
+    };
+    match credit {
+        Credit::Rewards(credit) => credit.rewards.iter().find_map(of_reward),
+        Credit::Outcome(_) | Credit::Tamtrl(_) => None,
+    }
+    .unwrap_or(AnswerRelation::String)
 }
 
 fn teacher_gap(scored: &[ScoredGroup], credited: &Credited) -> Option<f64> {

@@ -9,8 +9,11 @@
 use std::time::Instant;
 
 use longhand_config::{Credit, Rl};
-use longhand_objective::{Metrics, TokenBatch};
+use longhand_objective::{
+    ControlState, Controls, EntropyTerm, Metrics, ScopeTokens, TokenBatch, TokenControl,
+};
 use longhand_policy::Policy;
+use longhand_reward_certainty::Alignment;
 use longhand_rollout::{
     CollectOptions, EncodedProblem, Generate, Group, Purpose, RolloutError, Sampling, StreamBase,
     collect, collect_attempt, micro_batches,
@@ -20,12 +23,15 @@ use longhand_tasks::Split;
 use std::sync::Arc;
 
 use crate::{
+    attempt_rewards::reward_attempts,
     batch::{Batch, Row, pack},
     credit::{Credited, ScoredGroup, credit_turns, is_live_group, judge_answers, score_by_teacher},
+    entropy_control::{Anchor, Chooser, observed},
     error::TrainError,
     not_finite::{Moment, NotFinite, TokenPlace},
     optimizer::{Updater, dropout_key},
-    report::{Collection, StepReport, UpdateReport},
+    policy_view::{PolicyView, policy_views},
+    report::{Collection, StepReport, UpdateReport, vote_relation},
     timing::{Phases, Timing},
     workbench::Workbench,
 };
@@ -36,6 +42,7 @@ pub struct Learner<'a> {
     bench: &'a Workbench,
     reference: Option<Policy>,
     updater: Updater,
+    control_state: ControlState,
     seed: u64,
     train_tokens: usize,
     next_problem: u64,
@@ -86,6 +93,7 @@ impl<'a> Learner<'a> {
                 .needs_reference()
                 .then(|| policy.as_reference()),
             updater: Updater::new(&settings.optimizer, settings.n_updates()),
+            control_state: settings.entropy.initial_state(),
             seed,
             train_tokens,
             next_problem: 0,
@@ -111,6 +119,20 @@ impl<'a> Learner<'a> {
             reference,
             ..self
         }
+    }
+
+    /// The same learner, its entropy control as earlier steps of the stage left it.
+    #[must_use]
+    pub fn with_control_state(self, control_state: ControlState) -> Self {
+        Self {
+            control_state,
+            ..self
+        }
+    }
+
+    /// What entropy control remembers between steps.
+    pub fn control_state(&self) -> ControlState {
+        self.control_state
     }
 
     /// The optimiser.
@@ -165,7 +187,9 @@ impl<'a> Learner<'a> {
             }
         };
         let Rollouts { kept, left_out } = rollouts;
-        let report = StepReport::new(step, &kept, &credited, &collection, &updates, weights);
+        let mut report = StepReport::new(step, &kept, &credited, &collection, &updates, weights);
+        report.tell_rewards(&self.settings.credit, &kept);
+        report.tell_control(&self.settings.entropy, &self.control_state, &updates);
         let mut timing = Timing::now("rl", step, start.elapsed().as_secs_f64());
         timing.phases = Some(phases);
         Ok(StepOutput {
@@ -192,7 +216,13 @@ impl<'a> Learner<'a> {
             &self.settings.credit,
             self.settings.skip_equal_outcomes,
         );
-        let skip_zero = self.reference.is_none();
+        let mut views = PolicyView::default();
+        for view in scored.iter().flat_map(|scored| &scored.views) {
+            views.add(view);
+        }
+        self.control_state = observed(self.settings, &self.control_state, &views, at)?;
+        let needs_zero = self.settings.entropy.needs_zero_advantages();
+        let skip_zero = self.reference.is_none() && !needs_zero;
         let batches: Vec<(&[ScoredGroup], Batch<'_>)> =
             mini_batches(scored, &credited, self.settings.mini_batches)
                 .into_iter()
@@ -205,9 +235,12 @@ impl<'a> Learner<'a> {
             .iter()
             .map(|(scored, batch)| self.anchor(policy, scored, batch))
             .collect::<Result<Vec<Anchor>, TrainError>>()?;
+        let only_batches: Vec<&Batch<'_>> = batches.iter().map(|(_, batch)| batch).collect();
         let mut updates = Vec::new();
-        for ((scored, batch), anchor) in batches.iter().zip(&anchors) {
-            updates.push(self.update(policy, scored, batch, anchor, at)?);
+        for (idx, ((scored, batch), anchor)) in batches.iter().zip(&anchors).enumerate() {
+            let chooser = self.chooser(policy);
+            let controls = chooser.of_mini_batch(policy, &only_batches, &anchors, idx)?;
+            updates.push(self.update(policy, scored, batch, anchor, controls.as_deref(), at)?);
         }
         Ok((credited, updates))
     }
@@ -244,7 +277,7 @@ impl<'a> Learner<'a> {
             let scored = self.score(groups, policy, at)?;
             phases.seconds_score += score_start.elapsed().as_secs_f64();
 
-            collection.add(&scored);
+            collection.add(&scored, vote_relation(&self.settings.credit));
             for group in scored {
                 let dropped = self.left_out_for(&group, rollouts.kept.len(), &mut collection);
                 match dropped {
@@ -305,18 +338,49 @@ impl<'a> Learner<'a> {
             ..
         } = self.settings;
         let mut scored = judge_answers(groups, self.bench, *overlong)?;
-        if let Credit::Tamtrl(tamtrl) = credit {
+        let teacher = match credit {
+            Credit::Outcome(_) => None,
+            Credit::Tamtrl(tamtrl) => Some((&tamtrl.rewards, tamtrl.scored_tokens)),
+            Credit::Rewards(rewards) => rewards
+                .teacher
+                .as_ref()
+                .map(|teacher| (&teacher.rewards, teacher.scored_tokens)),
+        };
+        if let Some(teacher) = teacher {
             let end_ids = &self.bench.setup.end_ids;
             score_by_teacher(
                 &mut scored,
                 policy,
-                tamtrl,
+                teacher,
                 end_ids,
                 *micro_batch_tokens,
                 at,
             )?;
         }
+        let temperature = self.settings.sampling.temperature;
+        let needs_entropy = self.settings.entropy.needs_mean_entropy();
+        if self.settings.looks_at_certainty() || needs_entropy {
+            let aligned = Alignment::Aligned;
+            let budget = *micro_batch_tokens;
+            let views = policy_views(&scored, policy, temperature, aligned, budget, at)?;
+            for (scored, views) in scored.iter_mut().zip(views) {
+                scored.views = views;
+            }
+        }
+        if let Credit::Rewards(rewards) = credit {
+            let budget = *micro_batch_tokens;
+            reward_attempts(&mut scored, rewards, policy, temperature, budget, at)?;
+        }
         Ok(scored)
+    }
+
+    fn chooser(&self, policy: &Policy) -> Chooser<'_> {
+        Chooser {
+            settings: self.settings,
+            state: &self.control_state,
+            seed: self.seed,
+            version: policy.weights_id().version,
+        }
     }
 
     /// One attempt alone, as it was sampled among the others in step `step`, scored.
@@ -401,10 +465,7 @@ impl<'a> Learner<'a> {
                 step: step as u32,
             },
             max_batch: self.settings.generation_batch,
-            teacher: match &self.settings.credit {
-                Credit::Outcome(_) => None,
-                Credit::Tamtrl(tamtrl) => Some(tamtrl.teacher),
-            },
+            teacher: self.settings.credit.teacher(),
         }
     }
 
@@ -449,16 +510,19 @@ impl<'a> Learner<'a> {
         Ok(anchor)
     }
 
-    /// Gradient over all micro-batches of a mini-batch, then one update.
+    /// Gradient over all micro-batches of a mini-batch, then one update. `controls` `[context][token]` are
+    /// those chosen over a larger scope than a micro-batch.
     fn update(
         &mut self,
         policy: &mut Policy,
         scored: &[ScoredGroup],
         batch: &Batch<'_>,
         anchor: &Anchor,
+        controls: Option<&[Vec<TokenControl>]>,
         at: Moment,
     ) -> Result<UpdateReport, TrainError> {
         let mut metrics = Metrics::default();
+        let mut view = PolicyView::default();
         let mut max_logprob_difference: f64 = 0.0;
         let micro_batches = micro_batches(&batch.contexts, self.settings.micro_batch_tokens)?;
         for (micro_batch_idx, micro_batch) in micro_batches.into_iter().enumerate() {
@@ -482,7 +546,14 @@ impl<'a> Learner<'a> {
             for (current, rollout) in current.iter().zip(&tokens.rollout_logprobs) {
                 max_logprob_difference = max_logprob_difference.max((current - rollout).abs());
             }
-            let evaluation = self.settings.objective.objective.evaluate(&TokenBatch {
+            let entropies = to_f64(&pass.scores().entropies);
+            let certainties = to_f64(&pass.scores().self_certainties);
+            view.add(&PolicyView {
+                n_tokens: current.len(),
+                entropy_sum: entropies.iter().sum(),
+                self_certainty_sum: certainties.iter().sum(),
+            });
+            let token_batch = TokenBatch {
                 lengths: &tokens.lengths,
                 logprobs: &current,
                 old_logprobs: &tokens.old_logprobs,
@@ -491,8 +562,33 @@ impl<'a> Learner<'a> {
                 weights: &tokens.weights,
                 ref_logprobs: reference.as_deref(),
                 rollout_logprobs: Some(&tokens.rollout_logprobs),
-            });
+            };
+            let chosen = match controls {
+                Some(controls) => {
+                    let of_contexts = micro_batch.iter().map(|idx| &controls[*idx][..]);
+                    Some(of_contexts.collect::<Vec<_>>().concat())
+                }
+                None => {
+                    let of_micro_batch = ScopeTokens::of(&token_batch, Some(&entropies));
+                    self.chooser(policy)
+                        .of_micro_batch(&of_micro_batch, micro_batch_idx)
+                }
+            };
+            let bonus = self.settings.entropy.bonus_coef(&self.control_state);
+            let evaluation = self.settings.objective.objective.evaluate_with(
+                &token_batch,
+                &Controls {
+                    tokens: chosen.as_deref(),
+                    entropy: bonus.map(|coef| EntropyTerm {
+                        coef,
+                        entropies: &entropies,
+                    }),
+                },
+            );
             check("the derivative of the loss", &evaluation.grad)?;
+            if let Some(grad) = &evaluation.entropy_grad {
+                check("the derivative of the entropy bonus", grad)?;
+            }
             if !evaluation.loss.is_finite() {
                 let found = NotFinite::new("the loss", evaluation.loss, at);
                 return Err(TrainError::NotFinite(Box::new(found)));
@@ -504,6 +600,7 @@ impl<'a> Learner<'a> {
         Ok(UpdateReport {
             update,
             metrics,
+            view,
             max_logprob_difference,
             n_trained_tokens: batch.n_trained,
             n_rows: batch.rows.len(),
@@ -551,9 +648,6 @@ fn all_finite<'a>(
     }
     unreachable!("every value belongs to a row")
 }
-
-/// `[context][token]`: the log-probabilities that a mini-batch's ratios are taken to.
-type Anchor = Vec<Vec<f64>>;
 
 /// What was recorded while a row's tokens were sampled.
 fn recorded(row: &Row, scored: &[ScoredGroup]) -> Vec<f64> {
@@ -735,7 +829,7 @@ mod tests {
         let batch = pack(&scored, &credited, &rl.objective, false);
         let anchor = learner.anchor(&policy, &scored, &batch).unwrap();
         let report = learner
-            .update(&mut policy, &scored, &batch, &anchor, MOMENT)
+            .update(&mut policy, &scored, &batch, &anchor, None, MOMENT)
             .unwrap();
         let expected = 1.0 - (-0.3_f64).exp();
         assert!(
@@ -781,7 +875,7 @@ mod tests {
                 let batch = pack(scored, &credited, &rl.objective, true);
                 let anchor = learner.anchor(&policy, scored, &batch).unwrap();
                 learner
-                    .update(&mut policy, scored, &batch, &anchor, MOMENT)
+                    .update(&mut policy, scored, &batch, &anchor, None, MOMENT)
                     .unwrap();
                 weights(&policy)
             };
@@ -849,7 +943,7 @@ mod tests {
                 let mut learner = new();
                 let anchor = learner.anchor(&policy, scored, &batch).unwrap();
                 let report = learner
-                    .update(&mut policy, scored, &batch, &anchor, MOMENT)
+                    .update(&mut policy, scored, &batch, &anchor, None, MOMENT)
                     .unwrap();
                 let of_attempt = |turns: &Vec<TurnCredit>| turns[0].advantage;
                 let advantages: Vec<_> = credited.turns.iter().flatten().map(of_attempt).collect();

@@ -39,6 +39,9 @@ pub(crate) fn scored_group(
         } else {
             scores.iter().map(|scores| scores.to_vec()).collect()
         },
+        answers: vec![None; lengths.len()],
+        views: Vec::new(),
+        columns: vec![Vec::new(); lengths.len()],
     }
 }
 

@@ -221,6 +221,8 @@ impl Session<'_> {
             self.position.rl_steps += 1;
             self.position.updates_done = learner.updater().n_done();
             self.position.policy_version = policy.weights_id().version;
+            self.position.control_state =
+                (!settings.entropy.is_none()).then(|| learner.control_state());
             self.position.next_problem = learner.next_problem();
             self.position.measured_step = false;
         }
@@ -321,6 +323,10 @@ impl Session<'_> {
             step,
             seed: self.experiment.seed,
             tokenizer: policy.tokenizer(),
+            columns: match self.experiment.stages.get(self.position.stage_idx) {
+                Some(Stage::Rl(settings)) => settings.credit.columns(),
+                Some(Stage::WarmStart(_)) | None => Vec::new(),
+            },
         }
     }
 

@@ -1,5 +1,7 @@
 //! Rollouts as a person reads them.
 
+use std::collections::BTreeMap;
+
 use longhand_policy::TextTokenizer;
 use longhand_rollout::{StopReason, Trajectory, Turn, TurnKind};
 use longhand_run::{Transcript, TranscriptDropped, TranscriptKind, TranscriptStop, TranscriptTurn};
@@ -10,12 +12,14 @@ use crate::{
 };
 
 /// Writes attempts down for one step.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Scribe<'a> {
     pub(crate) stage: &'a str,
     pub(crate) step: usize,
     pub(crate) seed: u64,
     pub(crate) tokenizer: &'a TextTokenizer,
+    /// Names of the columns of several rewards.
+    pub(crate) columns: Vec<&'static str>,
 }
 
 impl Scribe<'_> {
@@ -50,6 +54,7 @@ impl Scribe<'_> {
             let attempt = scored.attempts[idx];
             transcripts.push(Transcript {
                 outcome: Some(scored.outcomes[idx]),
+                rewards: self.rewards(&scored.columns[idx]),
                 unparsed: !scored.parsed[idx],
                 dropped,
                 ..self.attempt(scored, attempt, trajectory, credits)?
@@ -68,6 +73,13 @@ impl Scribe<'_> {
             });
         }
         Ok(())
+    }
+
+    fn rewards(&self, row: &[Option<f64>]) -> BTreeMap<String, f64> {
+        let named = self.columns.iter().zip(row);
+        named
+            .filter_map(|(name, reward)| Some((name.to_string(), (*reward)?)))
+            .collect()
     }
 
     /// What was read and written, without a verdict.
@@ -100,6 +112,7 @@ impl Scribe<'_> {
             policy_version: weights.map_or(0, |weights| weights.version),
             weights_digest: weights.and_then(|weights| weights.digest_hex()),
             outcome: None,
+            rewards: BTreeMap::new(),
             reward_error: None,
             dropped: None,
             unparsed: false,

@@ -9,6 +9,7 @@ use longhand_memory::{ChunkOptions, TurnKind};
 use longhand_policy::Policy;
 use longhand_rollout::{
     Context, Example, PrefixTree, Purpose, ReaderSetup, StreamBase, expert_walk, micro_batches,
+    slip,
 };
 use longhand_tasks::Split;
 use rand::RngExt;
@@ -223,7 +224,12 @@ impl<'a> WarmStarter<'a> {
                 .bench
                 .problem(Split::Train, self.seed, idx, tokens[length_idx])?;
             let mut rng = streams.key(self.next_problem, self.stage, 1).rng();
-            let walk = expert_walk(&problem, &setup, self.settings.forget, &mut rng)?;
+            let mut walk = expert_walk(&problem, &setup, self.settings.forget, &mut rng)?;
+            if self.settings.slips != 0.0 {
+                for example in &mut walk {
+                    slip(&mut example.target, self.settings.slips, &mut rng);
+                }
+            }
             for (turn, example) in walk.into_iter().enumerate() {
                 let (n, limit) = if is_answer(example.kind) {
                     (&mut n_answer, wanted.answer)

@@ -256,6 +256,7 @@ impl Workbench {
             let check = |((problem, _), text): (&(&EncodedProblem, &[u32]), &String)| Verdict {
                 reward: Ok(self.checker.score(text, &problem.answers)),
                 is_parsed: self.checker.is_parsed(text),
+                answer: self.checker.answer_in(text),
             };
             return Ok(answers.iter().zip(&texts).map(check).collect());
         };
@@ -271,15 +272,19 @@ impl Workbench {
             .collect();
         // A judge that another thread left in the middle of a question starts its programs afresh.
         let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = |reward: Result<f64, longhand_reward_judge::JudgeError>| Verdict {
+        type Judged = Result<f64, longhand_reward_judge::JudgeError>;
+        let verdict = |(reward, text): (Judged, &String)| Verdict {
             reward: reward.map_err(|error| RewardFailure {
                 reason: error.reason(),
                 record: error.record(),
                 message: error.to_string(),
             }),
             is_parsed: true,
+            // A judge has no form; answers are the same where their words are.
+            answer: Checker::ExactMatch.answer_in(text),
         };
-        Ok(judge.rewards(&questions).into_iter().map(verdict).collect())
+        let rewards = judge.rewards(&questions).into_iter();
+        Ok(rewards.zip(&texts).map(verdict).collect())
     }
 
     /// Refuses a batch in which more rewards failed than the experiment lets pass.
@@ -342,6 +347,8 @@ pub struct Verdict {
     pub reward: Result<f64, RewardFailure>,
     /// Whether the checker found anything of its form in the answer.
     pub is_parsed: bool,
+    /// What was found, for comparison with other answers.
+    pub answer: Option<String>,
 }
 
 /// Why an answer has no reward.

@@ -82,6 +82,7 @@ fn attempts(step: u64) -> Vec<Transcript> {
             policy_version: 2 * step,
             weights_digest: Some("0f".repeat(16)),
             outcome,
+            rewards: Default::default(),
             reward_error: None,
             dropped: None,
             unparsed: false,

@@ -127,6 +127,7 @@ pub(crate) fn transcript(
         policy_version: step,
         weights_digest: None,
         outcome,
+        rewards: Default::default(),
         reward_error: None,
         dropped: None,
         unparsed: false,

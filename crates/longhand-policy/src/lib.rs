@@ -29,6 +29,6 @@ pub use longhand_engine::{
     SaveOptions, Target, Weights, WeightsError,
 };
 pub use on_burn::NoBf16;
-pub use optimizer::{AdamW, AdamWSettings, OptimizerError};
+pub use optimizer::{AdamW, AdamWSettings, OptimizerError, TokenGradient};
 pub use policy::{BrokenTensor, Generator, Pass, Policy, PolicyError, Scores};
 pub use tokenizer::{TextTokenizer, TokenizerError, TokenizerKind, train_tokenizer};

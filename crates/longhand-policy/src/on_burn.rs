@@ -17,12 +17,15 @@ use burn::{
     module::{AutodiffModule, Module, ModuleVisitor, Param},
     tensor::{Int, Tensor, backend::Backend as AnyBackend},
 };
-use longhand_engine::{Adapter, LoraConfig, ModelConfig, Parameter, Precision, Weights};
+use longhand_engine::{
+    Adapter, LoraConfig, ModelConfig, Parameter, Precision, ScoreGradient, Weights,
+};
 use longhand_rollout::{Context, PrefixGroup, WeightsId, prefix_groups};
 
 pub use self::products::NoBf16;
 pub(crate) use self::{generate::Generator, model::Transformer};
 use self::{
+    head::{Derivatives, Predictions},
     layout::Layout,
     model::{id_tensor, index_tensor},
     products::{Products, Projecting},
@@ -47,12 +50,48 @@ pub(crate) struct OnBurn {
     device: Device,
 }
 
-/// Differentiable log-probabilities and, beside them, what the policy says, in the order of the contexts.
+/// What the policy says, in the order of the contexts, and the way back.
 #[derive(Debug)]
 pub(crate) struct BurnPass {
-    pub(crate) logprobs: Tensor<AutodiffBackend, 1>,
+    predictions: Predictions,
+    /// For each sampled token in the order of the contexts, its place among the predictions.
+    places: Vec<i32>,
     pub(crate) scores: Scores,
 }
+
+impl BurnPass {
+    /// The gradient of `Σ grad · score`.
+    ///
+    /// # Panics
+    /// When a list of `grad` has not one derivative for each sampled token.
+    pub(crate) fn backward(self, grad: ScoreGradient<'_>) -> Gradients {
+        let (device, places) = (self.predictions.hidden.device(), &self.places);
+        let [n_rows] = self.predictions.targets.dims();
+        let mut value = 0.0;
+        let mut derivatives = |of: &[f32], scores: &[f32], what| {
+            assert_eq!(of.len(), places.len(), "one derivative {what}");
+            let terms = of.iter().zip(scores);
+            value += terms.map(|(of, score)| of * score).sum::<f32>();
+            // Rows that stand for nothing get nothing.
+            let mut rows = vec![0.0; n_rows];
+            for (of, place) in of.iter().zip(places) {
+                rows[*place as usize] = *of;
+            }
+            Tensor::from_floats(&rows[..], &device)
+        };
+        let scores = &self.scores;
+        let derivatives = Derivatives {
+            logprobs: derivatives(grad.logprobs, &scores.logprobs, "a log-probability"),
+            entropies: grad
+                .entropies
+                .map(|of| derivatives(of, &scores.entropies, "an entropy")),
+        };
+        self.predictions.loss(derivatives, value).backward()
+    }
+}
+
+/// Gradients of the model's parameters, as burn keeps them.
+type Gradients = <AutodiffBackend as burn::tensor::backend::AutodiffBackend>::Gradients;
 
 impl OnBurn {
     /// # Errors
@@ -204,12 +243,17 @@ impl OnBurn {
             Backend::seed(&self.device, dropout_key);
         }
         let (hidden, targets) = self.hidden_at_targets(&self.model, projecting, &groups.groups);
-        let head = self.model.head(self.n_ids);
-        let (logprobs, scores) = head::differentiable_logprobs(hidden, head, targets, temperature);
-        let order = groups.order(&self.device);
+        let predictions = Predictions {
+            hidden,
+            head: self.model.head(self.n_ids),
+            targets,
+            temperature,
+        };
+        let scores = predictions.score().select(&groups.order(&self.device));
         BurnPass {
-            logprobs: logprobs.select(0, Tensor::from_inner(order.clone())),
-            scores: to_host_scores(scores.select(&order)),
+            predictions,
+            places: groups.places,
+            scores: to_host_scores(scores),
         }
     }
 
@@ -405,7 +449,7 @@ mod tests {
         contexts.collect()
     }
 
-    /// Log-probabilities, and the gradient of their sum, each weighted by its place.
+    /// Log-probabilities, and the gradient of a sum of them and of entropies, each weighted by its place.
     fn pass(on_burn: &OnBurn, contexts: &[Context<'_>]) -> (Vec<f32>, Vec<Vec<f32>>) {
         struct Lists<'a>(&'a GradientsParams, Vec<Vec<f32>>);
         impl ModuleVisitor<AutodiffBackend> for Lists<'_> {
@@ -414,15 +458,19 @@ mod tests {
                 self.1.push(gradient.into_data().iter::<f32>().collect());
             }
         }
-        let BurnPass { logprobs, .. } = on_burn.forward(contexts, 0.8, 0);
-        let n = logprobs.dims()[0];
-        let weights: Vec<f32> = (0..n).map(|place| 1.0 - 0.3 * place as f32).collect();
-        let weights = Tensor::from_floats(&weights[..], on_burn.device());
-        let gradients = (logprobs.clone() * weights).sum().backward();
+        let pass = on_burn.forward(contexts, 0.8, 0);
+        let logprobs = pass.scores.logprobs.clone();
+        let places = (0..logprobs.len()).map(|place| place as f32);
+        let of_logprobs: Vec<f32> = places.clone().map(|place| 1.0 - 0.3 * place).collect();
+        let of_entropies: Vec<f32> = places.map(|place| 0.2 * place - 0.7).collect();
+        let gradients = pass.backward(ScoreGradient {
+            logprobs: &of_logprobs,
+            entropies: Some(&of_entropies),
+        });
         let gradients = GradientsParams::from_grads(gradients, on_burn.model());
         let mut lists = Lists(&gradients, Vec::new());
         on_burn.model().visit(&mut lists);
-        (to_host(logprobs.inner()), lists.1)
+        (logprobs, lists.1)
     }
 
     proptest! {

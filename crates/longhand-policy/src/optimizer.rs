@@ -25,6 +25,27 @@ pub struct AdamWSettings {
     pub weight_decay: f64,
 }
 
+/// Derivatives of a loss with respect to what a pass says of its sampled tokens, context by context, in
+/// order.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenGradient<'a> {
+    /// `[n_sampled]`: with respect to each natural log-probability.
+    pub logprobs: &'a [f64],
+    /// `[n_sampled]`: with respect to each entropy in nats; none where the loss has no use for them, which
+    /// costs nothing then.
+    pub entropies: Option<&'a [f64]>,
+}
+
+impl<'a> TokenGradient<'a> {
+    /// Of a loss that looks at log-probabilities alone.
+    pub fn of_logprobs(logprobs: &'a [f64]) -> Self {
+        Self {
+            logprobs,
+            entropies: None,
+        }
+    }
+}
+
 /// The optimiser's state and the gradient that is being gathered for its next update.
 pub struct AdamW {
     settings: AdamWSettings,
@@ -64,13 +85,17 @@ impl AdamW {
         }
     }
 
-    /// Adds the gradient of `Σ grad · logprob` over one pass, `grad` `[n_sampled]` being the derivative of
-    /// the loss with respect to each log-probability.
+    /// Adds the gradient of `Σ grad · score`, over log-probabilities and entropies of one pass.
     ///
     /// # Panics
     /// When the lengths differ, or the policy is not the one of the pass and of earlier calls.
-    pub fn accumulate(&mut self, policy: &Policy, pass: Pass, grad: &[f64]) {
-        let grad: Vec<f32> = grad.iter().map(|g| *g as f32).collect();
+    pub fn accumulate(&mut self, policy: &Policy, pass: Pass, grad: TokenGradient<'_>) {
+        let narrow = |list: &[f64]| -> Vec<f32> { list.iter().map(|g| *g as f32).collect() };
+        let (logprobs, entropies) = (narrow(grad.logprobs), grad.entropies.map(narrow));
+        let grad = ScoreGradient {
+            logprobs: &logprobs,
+            entropies: entropies.as_deref(),
+        };
         if matches!(self.state, State::New) {
             self.state = match policy.body() {
                 Body::Cpu(on_cpu) => State::Cpu(Box::new(CpuState {
@@ -90,18 +115,11 @@ impl AdamW {
                     state.gradients.fill(&policy.compute().cpu, 0.0);
                 }
                 state.has_gradient = true;
-                state.buffers = pass.backward(
-                    on_cpu.model(),
-                    on_cpu.weights(),
-                    ScoreGradient {
-                        logprobs: &grad,
-                        entropies: None,
-                    },
-                    &mut state.gradients,
-                );
+                state.buffers =
+                    pass.backward(on_cpu.model(), on_cpu.weights(), grad, &mut state.gradients);
             }
             (State::Burn(state), Body::Burn(on_burn), WayBack::Burn(pass)) => {
-                state.accumulate(on_burn, *pass, &grad);
+                state.accumulate(on_burn, *pass, grad);
             }
             _ => panic!("a pass, its policy and its optimiser belong together"),
         }

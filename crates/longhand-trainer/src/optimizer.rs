@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use longhand_config::Optimizer;
-use longhand_policy::{AdamW, AdamWSettings, OptimizerError, Pass, PassBuffers, Policy};
+use longhand_policy::{
+    AdamW, AdamWSettings, OptimizerError, Pass, PassBuffers, Policy, TokenGradient,
+};
 use longhand_rollout::{Purpose, StreamBase};
 use rand::Rng as _;
 
@@ -94,12 +96,12 @@ impl Updater {
         self.adamw.take_buffers()
     }
 
-    /// Adds the gradient of `Σ logprob · grad` over one micro-batch, `grad` `[n_sampled]` being the
-    /// derivative of the loss with respect to each log-probability.
+    /// Adds the gradient of `Σ score · grad` over one micro-batch, `grad` being the derivatives of the loss
+    /// with respect to each sampled token's log-probability and entropy.
     ///
     /// # Panics
     /// When the lengths differ.
-    pub fn accumulate(&mut self, policy: &Policy, pass: Pass, grad: &[f64]) {
+    pub fn accumulate(&mut self, policy: &Policy, pass: Pass, grad: TokenGradient<'_>) {
         self.adamw.accumulate(policy, pass, grad);
     }
 

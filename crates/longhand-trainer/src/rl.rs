@@ -12,7 +12,7 @@ use longhand_config::{Credit, Rl};
 use longhand_objective::{
     ControlState, Controls, EntropyTerm, Metrics, ScopeTokens, TokenBatch, TokenControl,
 };
-use longhand_policy::Policy;
+use longhand_policy::{Policy, TokenGradient};
 use longhand_reward_certainty::Alignment;
 use longhand_rollout::{
     CollectOptions, EncodedProblem, Generate, Group, Purpose, RolloutError, Sampling, StreamBase,
@@ -594,7 +594,8 @@ impl<'a> Learner<'a> {
                 return Err(TrainError::NotFinite(Box::new(found)));
             }
             metrics.merge(&evaluation.metrics);
-            self.updater.accumulate(policy, pass, &evaluation.grad);
+            self.updater
+                .accumulate(policy, pass, TokenGradient::of_logprobs(&evaluation.grad));
         }
         let update = self.updater.checked_update(policy, at)?;
         Ok(UpdateReport {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use longhand_config::WarmStart;
 use longhand_memory::{ChunkOptions, TurnKind};
-use longhand_policy::Policy;
+use longhand_policy::{Policy, TokenGradient};
 use longhand_rollout::{
     Context, Example, PrefixTree, Purpose, ReaderSetup, StreamBase, expert_walk, micro_batches,
     slip,
@@ -161,7 +161,8 @@ impl<'a> WarmStarter<'a> {
                 };
                 grad.extend(std::iter::repeat_n(-weight, example.target.len()));
             }
-            self.updater.accumulate(policy, pass, &grad);
+            self.updater
+                .accumulate(policy, pass, TokenGradient::of_logprobs(&grad));
         }
         for (what, value) in [
             ("the loss of the notes", read_loss),
@@ -373,7 +374,7 @@ mod tests {
         for example in reads() {
             let pass = policy.forward(&[alone(example)], 1.0, updater.take_buffers(), 0);
             let grad = vec![-1.0 / n as f64; example.target.len()];
-            updater.accumulate(&policy, pass, &grad);
+            updater.accumulate(&policy, pass, TokenGradient::of_logprobs(&grad));
         }
         let mut expected = policy.clone();
         let update = updater.update(&mut expected);

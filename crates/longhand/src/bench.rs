@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use longhand_kernels::{Block, Cpu, Isa, Operand, Packed, Store, matmul};
 use longhand_policy::{
     AdamW, AdamWSettings, BACKEND, Compute, Keep, ModelConfig, Policy, Precision, RolloutWeights,
+    TokenGradient,
 };
 use longhand_rollout::{
     Completion, Context, Generate as _, Purpose, Request, Sampling, StreamBase,
@@ -302,6 +303,7 @@ impl Bench<'_> {
         let start = Instant::now();
         let buffers = self.optimizer.take_buffers();
         let pass = self.policy.forward(contexts, 1.0, buffers, 0);
+        let grad = TokenGradient::of_logprobs(grad);
         self.optimizer.accumulate(&self.policy, pass, grad);
         self.optimizer.update(&mut self.policy, 1e-6, 1.0);
         start.elapsed().as_secs_f64()

@@ -1,7 +1,8 @@
 //! The head: log-probabilities of given tokens without a `[tokens, vocab]` matrix.
 //!
 //! Positions are worked on in chunks, and the backward pass computes each chunk's logits again, so memory
-//! holds one chunk of logits in either direction, whatever the number of tokens.
+//! holds one chunk of logits in either direction, whatever the number of tokens. The backward pass is told
+//! what the loss is, linear in log-probabilities and entropies, so that it pays only for what is in it.
 
 use burn::{
     backend::autodiff::{
@@ -10,7 +11,7 @@ use burn::{
         ops::{Backward, Ops, OpsKind},
     },
     tensor::{
-        IndexingUpdateOp, Int, Tensor, TensorPrimitive, activation::softmax, ops::FloatTensor,
+        IndexingUpdateOp, Int, Tensor, TensorPrimitive, activation::log_softmax, ops::FloatTensor,
     },
 };
 
@@ -74,44 +75,66 @@ pub(crate) fn score(
     }
 }
 
-/// [`score`], and its log-probabilities once more with a gradient towards the hidden states and the head.
-pub(crate) fn differentiable_logprobs(
-    hidden: Tensor<AutodiffBackend, 2>,
-    head: Tensor<AutodiffBackend, 2>,
-    targets: Tensor<Backend, 1, Int>,
-    temperature: f64,
-) -> (Tensor<AutodiffBackend, 1>, TokenScores) {
-    let scores = score(
-        hidden.clone().inner(),
-        head.clone().inner(),
-        targets.clone(),
-        temperature,
-    );
-    let state = State {
-        hidden: hidden.clone().inner(),
-        head: head.clone().inner(),
-        targets,
-        temperature,
-    };
-    let hidden = hidden.into_primitive().tensor();
-    let head = head.into_primitive().tensor();
-    let output: FloatTensor<Backend> = scores.logprobs.clone().into_primitive().tensor();
-    let prepared = ChunkedLogprobs
-        .prepare::<NoCheckpointing>([hidden.node, head.node])
-        .compute_bound()
-        .stateful();
-    let output = match prepared {
-        OpsKind::Tracked(preparation) => preparation.finish(state, output),
-        OpsKind::UnTracked(preparation) => preparation.finish(output),
-    };
-    (
-        Tensor::from_primitive(TensorPrimitive::Float(output)),
-        scores,
-    )
+/// Where targets are predicted, on the way to a gradient.
+#[derive(Clone, Debug)]
+pub(crate) struct Predictions {
+    /// `[n_targets, hidden]`: hidden states after the final norm.
+    pub(crate) hidden: Tensor<AutodiffBackend, 2>,
+    /// `[hidden, n_ids]`
+    pub(crate) head: Tensor<AutodiffBackend, 2>,
+    /// `[n_targets]`: the tokens' ids.
+    pub(crate) targets: Tensor<Backend, 1, Int>,
+    pub(crate) temperature: f64,
+}
+
+/// Derivatives of a loss with respect to what [`score`] says, `[n_targets]` each.
+#[derive(Clone, Debug)]
+pub(crate) struct Derivatives {
+    pub(crate) logprobs: Tensor<Backend, 1>,
+    /// None where the loss has no use for entropies.
+    pub(crate) entropies: Option<Tensor<Backend, 1>>,
+}
+
+impl Predictions {
+    /// What [`score`] says of them.
+    pub(crate) fn score(&self) -> TokenScores {
+        score(
+            self.hidden.clone().inner(),
+            self.head.clone().inner(),
+            self.targets.clone(),
+            self.temperature,
+        )
+    }
+
+    /// `Σ derivative · score` `[1]`, whose value is given, with a gradient towards the hidden states and the
+    /// head.
+    pub(crate) fn loss(self, derivatives: Derivatives, value: f32) -> Tensor<AutodiffBackend, 1> {
+        let state = State {
+            hidden: self.hidden.clone().inner(),
+            head: self.head.clone().inner(),
+            targets: self.targets,
+            temperature: self.temperature,
+            derivatives,
+        };
+        let device = self.hidden.device();
+        let value = Tensor::<Backend, 1>::from_floats([value], &device);
+        let value: FloatTensor<Backend> = value.into_primitive().tensor();
+        let hidden = self.hidden.into_primitive().tensor();
+        let head = self.head.into_primitive().tensor();
+        let prepared = ChunkedLoss
+            .prepare::<NoCheckpointing>([hidden.node, head.node])
+            .compute_bound()
+            .stateful();
+        let loss = match prepared {
+            OpsKind::Tracked(preparation) => preparation.finish(state, value),
+            OpsKind::UnTracked(preparation) => preparation.finish(value),
+        };
+        Tensor::from_primitive(TensorPrimitive::Float(loss))
+    }
 }
 
 #[derive(Debug)]
-struct ChunkedLogprobs;
+struct ChunkedLoss;
 
 #[derive(Clone, Debug)]
 struct State {
@@ -119,38 +142,51 @@ struct State {
     head: Tensor<Backend, 2>,
     targets: Tensor<Backend, 1, Int>,
     temperature: f64,
+    derivatives: Derivatives,
 }
 
-impl Backward<Backend, 2> for ChunkedLogprobs {
+impl Backward<Backend, 2> for ChunkedLoss {
     type State = State;
 
-    /// With `p` the softmax and `g` the incoming gradient: `∂/∂logits = (onehot − p) · g / temperature`.
+    /// With `p` the softmax, `H` its entropy, and `g` and `e` the derivatives with respect to the
+    /// log-probability and the entropy: `∂/∂logits = ((onehot − p) · g − p · (ln p + H) · e) / temperature`.
     fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let State {
             hidden,
             head,
             targets,
             temperature,
+            derivatives,
         } = ops.state;
-        let grad: Tensor<Backend, 1> =
+        let of_loss: Tensor<Backend, 1> =
             Tensor::from_primitive(TensorPrimitive::Float(grads.consume::<Backend>(&ops.node)));
-        let grad = grad.div_scalar(temperature);
+        let scale = of_loss.div_scalar(temperature);
+        let of_logprobs = derivatives.logprobs * scale.clone();
+        let of_entropies = derivatives.entropies.map(|of| of * scale);
         let mut hidden_grads = Vec::new();
         let mut head_grad: Option<Tensor<Backend, 2>> = None;
         let mut start = 0;
         let [hidden_node, head_node] = ops.parents;
         for (hidden, targets) in chunks(hidden, targets, head.dims()[1]) {
             let [n, _] = hidden.dims();
-            let grad = grad.clone().narrow(0, start, n).reshape([n, 1]);
+            let column = |of: &Tensor<Backend, 1>| of.clone().narrow(0, start, n).reshape([n, 1]);
+            let (of_logprobs, of_entropies) =
+                (column(&of_logprobs), of_entropies.as_ref().map(column));
             start += n;
-            let probabilities = softmax(
-                hidden.clone().matmul(head.clone()).div_scalar(temperature),
-                1,
-            );
-            let logits_grad = (probabilities * grad.clone().neg()).scatter(
+            let logits = hidden.clone().matmul(head.clone()).div_scalar(temperature);
+            let logprobs = log_softmax(logits, 1);
+            let probabilities = logprobs.clone().exp();
+            let factor = match of_entropies {
+                None => of_logprobs.clone(),
+                Some(of_entropies) => {
+                    let minus_entropies = (probabilities.clone() * logprobs.clone()).sum_dim(1);
+                    (logprobs - minus_entropies) * of_entropies + of_logprobs.clone()
+                }
+            };
+            let logits_grad = (probabilities * factor.neg()).scatter(
                 1,
                 targets.reshape([n, 1]),
-                grad,
+                of_logprobs,
                 IndexingUpdateOp::Add,
             );
             hidden_grads.push(logits_grad.clone().matmul(head.clone().transpose()));

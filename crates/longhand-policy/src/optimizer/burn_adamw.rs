@@ -10,6 +10,8 @@ use burn::{
     tensor::Tensor,
 };
 
+use longhand_engine::ScoreGradient;
+
 use super::AdamWSettings;
 use crate::{
     backend::{AutodiffBackend, Backend, Device},
@@ -39,15 +41,8 @@ impl BurnAdamW {
         }
     }
 
-    pub(super) fn accumulate(&mut self, on_burn: &OnBurn, pass: BurnPass, grad: &[f32]) {
-        assert_eq!(
-            pass.logprobs.dims()[0],
-            grad.len(),
-            "one derivative a log-probability"
-        );
-        let grad = Tensor::from_floats(grad, on_burn.device());
-        let gradients = (pass.logprobs * grad).sum().backward();
-        let gradients = GradientsParams::from_grads(gradients, on_burn.model());
+    pub(super) fn accumulate(&mut self, on_burn: &OnBurn, pass: BurnPass, grad: ScoreGradient<'_>) {
+        let gradients = GradientsParams::from_grads(pass.backward(grad), on_burn.model());
         if let Some(earlier) = self.gathered.take() {
             self.accumulator.accumulate(on_burn.model(), earlier);
         }

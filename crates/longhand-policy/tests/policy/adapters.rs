@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use longhand_policy::{
     AdamW, AdamWSettings, Compute, Engine, Family, LoraConfig, Numbers, Policy, PolicyError,
-    SaveOptions, Target,
+    SaveOptions, Target, TokenGradient,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -45,7 +45,7 @@ fn update(policy: &mut Policy, adamw: &mut AdamW, round: usize) -> f64 {
     let pass = policy.forward(&contexts, 1.0, adamw.take_buffers(), round as u64);
     let n = pass.scores().logprobs.len();
     let grad: Vec<f64> = (0..n).map(|i| ((i * 7 + round) % 5) as f64 - 2.0).collect();
-    adamw.accumulate(policy, pass, &grad);
+    adamw.accumulate(policy, pass, TokenGradient::of_logprobs(&grad));
     adamw.update(policy, 0.01, 1.0)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! On a GPU backend both policies here are burn's, and the comparison with the engine is the CPU build's.
 
-use longhand_policy::{AdamW, AdamWSettings, Engine, Family, Policy};
+use longhand_policy::{AdamW, AdamWSettings, Engine, Family, Policy, TokenGradient};
 use longhand_rollout::{
     Completion, Context, Generate, Purpose, Request, Sampling, StopReason, StreamBase,
 };
@@ -23,6 +23,11 @@ fn coefficients(owned: &Owned) -> Vec<f64> {
     (0..n).map(|i| ((i * 7) % 5) as f64 - 1.5).collect()
 }
 
+fn entropy_coefficients(owned: &Owned) -> Vec<f64> {
+    let n = coefficients(owned).len();
+    (0..n).map(|i| ((i * 5) % 7) as f64 - 2.5).collect()
+}
+
 fn adamw() -> AdamW {
     AdamW::new(AdamWSettings {
         beta1: 0.9,
@@ -34,12 +39,29 @@ fn adamw() -> AdamW {
 
 /// Adds the gradient over some contexts, in as many passes.
 fn accumulate(adamw: &mut AdamW, policy: &Policy, owned: &Owned, parts: usize) {
-    let (contexts, coefficients) = (contexts(owned), coefficients(owned));
-    let mut coefficients = coefficients.as_slice();
+    let gradient = TokenGradient {
+        logprobs: &coefficients(owned),
+        entropies: Some(&entropy_coefficients(owned)),
+    };
+    accumulate_of(gradient, adamw, policy, owned, parts);
+}
+
+fn accumulate_of(
+    gradient: TokenGradient<'_>,
+    adamw: &mut AdamW,
+    policy: &Policy,
+    owned: &Owned,
+    parts: usize,
+) {
+    let contexts = contexts(owned);
+    let mut next = 0;
     for part in contexts.chunks(contexts.len().div_ceil(parts)) {
-        let n = part.iter().map(|context| context.completion.len()).sum();
-        let (of_part, rest) = coefficients.split_at(n);
-        coefficients = rest;
+        let n: usize = part.iter().map(|context| context.completion.len()).sum();
+        let of_part = TokenGradient {
+            logprobs: &gradient.logprobs[next..next + n],
+            entropies: gradient.entropies.map(|of| &of[next..next + n]),
+        };
+        next += n;
         let pass = policy.forward(part, 0.8, adamw.take_buffers(), 0);
         adamw.accumulate(policy, pass, of_part);
     }
@@ -80,22 +102,46 @@ fn gradients_agree_in_one_pass_and_in_several() {
             policy(family, tie, Engine::Auto),
             policy(family, tie, Engine::Burn),
         );
-        let gradient = |policy: &Policy, parts: usize| {
-            let mut adamw = adamw();
-            accumulate(&mut adamw, policy, &owned(), parts);
-            adamw.gradient(policy).unwrap()
-        };
-        let slow = gradient(&burn, 1);
-        for (policy, parts) in [(&engine, 1), (&engine, 3), (&burn, 3)] {
-            for (place, (fast, slow)) in gradient(policy, parts).iter().zip(&slow).enumerate() {
-                let size = slow.iter().fold(1.0_f32, |size, g| size.max(g.abs()));
-                let difference = max_difference(fast, slow) / size;
-                assert!(
-                    difference < 2e-5,
-                    "{family:?} {place} {parts}: {difference}"
-                );
+        let owned = owned();
+        let (of_logprobs, of_entropies) = (coefficients(&owned), entropy_coefficients(&owned));
+        let zeros = vec![0.0; of_logprobs.len()];
+        let mut alone = Vec::new();
+        for (logprobs, entropies) in [
+            (&of_logprobs, None),
+            (&of_logprobs, Some(&of_entropies[..])),
+            (&zeros, Some(&of_entropies[..])),
+        ] {
+            let grad = TokenGradient {
+                logprobs,
+                entropies,
+            };
+            let gradient = |policy: &Policy, parts: usize| {
+                let mut adamw = adamw();
+                accumulate_of(grad, &mut adamw, policy, &owned, parts);
+                adamw.gradient(policy).unwrap()
+            };
+            let slow = gradient(&burn, 1);
+            let largest = slow
+                .iter()
+                .flatten()
+                .fold(0.0_f32, |most, g| most.max(g.abs()));
+            assert!(0.1 < largest, "{family:?}: no gradient but {largest}");
+            for (policy, parts) in [(&engine, 1), (&engine, 3), (&burn, 3)] {
+                for (place, (fast, slow)) in gradient(policy, parts).iter().zip(&slow).enumerate() {
+                    let size = slow.iter().fold(1.0_f32, |size, g| size.max(g.abs()));
+                    let difference = max_difference(fast, slow) / size;
+                    assert!(
+                        difference < 2e-5,
+                        "{family:?} {place} {parts}: {difference}"
+                    );
+                }
             }
+            alone.push(slow.concat());
         }
+        let pairs = alone[0].iter().zip(&alone[2]);
+        let sum: Vec<f32> = pairs.map(|(a, b)| a + b).collect();
+        let size = sum.iter().fold(1.0_f32, |size, g| size.max(g.abs()));
+        assert!(max_difference(&sum, &alone[1]) / size < 2e-5, "{family:?}");
     }
 }
 
@@ -154,14 +200,26 @@ fn what_is_not_finite_moves_nothing() {
     for engine in [Engine::Auto, Engine::Burn] {
         let mut policy = policy(Family::Llama, true, engine);
         let before = policy.named_weights();
-        let mut adamw = adamw();
         let owned = owned();
-        let pass = policy.forward(&contexts(&owned), 1.0, Default::default(), 0);
-        let mut grad = coefficients(&owned);
-        grad[2] = f64::NAN;
-        adamw.accumulate(&policy, pass, &grad);
-        assert!(!adamw.update(&mut policy, 1e-2, 1.0).is_finite());
-        assert_eq!(policy.named_weights(), before);
+        for is_of_entropy in [false, true] {
+            let mut adamw = adamw();
+            let pass = policy.forward(&contexts(&owned), 1.0, Default::default(), 0);
+            let mut logprobs = coefficients(&owned);
+            let mut entropies = entropy_coefficients(&owned);
+            let broken = if is_of_entropy {
+                &mut entropies
+            } else {
+                &mut logprobs
+            };
+            broken[2] = f64::NAN;
+            let grad = TokenGradient {
+                logprobs: &logprobs,
+                entropies: Some(&entropies),
+            };
+            adamw.accumulate(&policy, pass, grad);
+            assert!(!adamw.update(&mut policy, 1e-2, 1.0).is_finite());
+            assert_eq!(policy.named_weights(), before);
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use longhand_policy::{AdamW, AdamWSettings, Compute, Engine, Family, PassBuffers, Policy};
+use longhand_policy::{
+    AdamW, AdamWSettings, Compute, Engine, Family, PassBuffers, Policy, TokenGradient,
+};
 use longhand_rollout::Generate;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -22,7 +24,7 @@ fn update(policy: &mut Policy, adamw: &mut AdamW, round: usize) -> f64 {
     let pass = policy.forward(&contexts, 1.0, adamw.take_buffers(), 0);
     let n = pass.scores().logprobs.len();
     let grad: Vec<f64> = (0..n).map(|i| ((i * 7 + round) % 5) as f64 - 2.0).collect();
-    adamw.accumulate(policy, pass, &grad);
+    adamw.accumulate(policy, pass, TokenGradient::of_logprobs(&grad));
     adamw.update(policy, 0.01, 1.0)
 }
 
@@ -146,7 +148,7 @@ fn numbers_that_are_not_finite_are_found_by_name() {
         let contexts = fixture::contexts(&owned);
         let pass = policy.forward(&contexts, 1.0, PassBuffers::default(), 0);
         let grad = vec![f64::NAN; pass.scores().logprobs.len()];
-        adamw.accumulate(&policy, pass, &grad);
+        adamw.accumulate(&policy, pass, TokenGradient::of_logprobs(&grad));
         let before = policy.named_weights();
         assert!(!adamw.update(&mut policy, 0.01, 1.0).is_finite());
         assert_eq!(policy.named_weights(), before);

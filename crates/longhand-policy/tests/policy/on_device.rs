@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use longhand_engine::ScoreGradient;
-use longhand_policy::{AdamW, AdamWSettings, Cpu, Engine, Family, Format, Keep, Model, Policy};
+use longhand_policy::{
+    AdamW, AdamWSettings, Cpu, Engine, Family, Format, Keep, Model, Policy, TokenGradient,
+};
 use longhand_rollout::{Context, Generate, Purpose, Request, Sampling, StreamBase};
 use rand::RngExt;
 
@@ -38,7 +40,8 @@ fn scores_and_gradients_are_the_engines() {
     assert!(max_difference(&scores.self_certainties, &expected.self_certainties) < 1e-5);
 
     let n_sampled = expected.logprobs.len();
-    let grad: Vec<f64> = (0..n_sampled).map(|i| ((i * 7) % 5) as f64 - 1.5).collect();
+    let of_logprobs: Vec<f64> = (0..n_sampled).map(|i| ((i * 7) % 5) as f64 - 1.5).collect();
+    let of_entropies: Vec<f64> = (0..n_sampled).map(|i| ((i * 5) % 7) as f64 - 2.5).collect();
     let mut adamw = AdamW::new(AdamWSettings {
         beta1: 0.9,
         beta2: 0.95,
@@ -47,16 +50,21 @@ fn scores_and_gradients_are_the_engines() {
     });
     let pass = policy.forward(&contexts, 0.8, Default::default(), 0);
     assert!(max_difference(&pass.scores().logprobs, &expected.logprobs) < 1e-5);
-    adamw.accumulate(&policy, pass, &grad);
+    let grad = TokenGradient {
+        logprobs: &of_logprobs,
+        entropies: Some(&of_entropies),
+    };
+    adamw.accumulate(&policy, pass, grad);
     let gradients = adamw.gradient(&policy).unwrap();
 
     let weights = policy.weights();
     let mut expected = weights.zeros_like();
-    let grad: Vec<f32> = grad.iter().map(|g| *g as f32).collect();
+    let narrow = |list: &[f64]| -> Vec<f32> { list.iter().map(|g| *g as f32).collect() };
+    let (of_logprobs, of_entropies) = (narrow(&of_logprobs), narrow(&of_entropies));
     let pass = model.forward(&contexts, 0.8, Keep::Activations, Default::default(), None);
     let grad = ScoreGradient {
-        logprobs: &grad,
-        entropies: None,
+        logprobs: &of_logprobs,
+        entropies: Some(&of_entropies),
     };
     pass.backward(&model, &weights, grad, &mut expected);
     assert_eq!(gradients.len(), expected.values().len());

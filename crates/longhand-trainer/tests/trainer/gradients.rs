@@ -2,7 +2,7 @@
 
 use longhand_config::{Optimizer, Rl, Unit};
 use longhand_objective::Aggregation;
-use longhand_policy::Policy;
+use longhand_policy::{Policy, TokenGradient};
 use longhand_rollout::Context;
 use longhand_trainer::{Update, Updater};
 
@@ -31,7 +31,7 @@ fn updated(
         grad.len(),
         "one log-probability a sampled token"
     );
-    updater.accumulate(&policy, pass, grad);
+    updater.accumulate(&policy, pass, TokenGradient::of_logprobs(grad));
     let update = updater.update(&mut policy);
     (update, policy)
 }

@@ -2,7 +2,7 @@
 
 use crate::Severity::{Note, Warning};
 use crate::learning::RISE;
-use crate::series::{Judged, Lack, Point, Series, Sign, WINDOW, ends, steps, values};
+use crate::series::{Judged, Lack, Point, Series, Sign, WINDOW, ends, most_telling, steps, values};
 use crate::statistics::{correlation, mean};
 use crate::text::number;
 
@@ -16,9 +16,10 @@ pub(crate) const CORRELATED: f64 = 0.5;
 pub(crate) const HELD_OUT_RISE: f64 = 0.02;
 
 /// What is measured, and how it is called.
-const LENGTHS: [(&[&str; 2], &str); 2] = [
+const LENGTHS: [(&[&str; 2], &str); 3] = [
     (&["memory_tokens", "reward"], "notes"),
     (&["answer_tokens", "reward"], "answers"),
+    (&["response_tokens", "reward"], "attempts"),
 ];
 
 pub(crate) fn length_growth(series: &Series<'_>) -> Judged {
@@ -93,7 +94,8 @@ fn means_of_ends(points: &[Point]) -> (f64, f64) {
     (mean(&first), mean(&last))
 }
 
-/// Judges notes and answers; lacks something only where both do.
+/// Judges notes and answers, and whole attempts where neither of them shows anything; lacks something
+/// only where all do.
 fn of_each(
     series: &Series<'_>,
     judge: impl Fn(&str, &[Point], &[Point]) -> Option<Sign>,
@@ -102,12 +104,13 @@ fn of_each(
     let mut lacks: Vec<Lack> = Vec::new();
     for (keys, name) in LENGTHS {
         match series.all(keys, 2 * WINDOW) {
+            Ok(_) if name == "attempts" && !signs.is_empty() => {}
             Ok([lengths, rewards]) => signs.extend(judge(name, &lengths, &rewards)),
             Err(lack) => lacks.push(lack),
         }
     }
-    match lacks.pop() {
-        Some(lack) if lacks.len() + 1 == LENGTHS.len() => Err(lack),
-        _ => Ok(signs),
+    if lacks.len() == LENGTHS.len() {
+        return Err(most_telling(lacks));
     }
+    Ok(signs)
 }

@@ -6,7 +6,8 @@
 //!
 //! 1. [`RULES`] is the table: each rule's name, what it means, its threshold, why, and what to do.
 //! 2. [`Examination::of`] holds a run against all of them; [`examine`] returns the findings alone.
-//! 3. [`write_findings`], [`write_not_judged`] and [`write_rules`] say it as text.
+//! 3. [`Retention::of`] has a run's peak, collapse step and retention, for whoever tells of them.
+//! 4. [`write_findings`], [`write_not_judged`] and [`write_rules`] say it as text.
 //!
 //! A rule whose metrics are absent, or whose run is too short, finds nothing and is listed as not
 //! judged. A rule reports its worst or longest stretch, not every step.
@@ -14,21 +15,27 @@
 //! Knows nothing of files, experiments, models or transcripts: whoever calls brings the lines.
 
 mod counts;
+mod entropy_control;
 mod groups;
+mod held_out;
 mod learning;
 mod lengths;
 mod machine;
+mod repetition;
+mod retention;
 mod rules;
 mod series;
 mod statistics;
 mod text;
 mod update;
+mod votes;
 
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
 
+pub use crate::retention::{COLLAPSED_BELOW, Retention};
 pub use crate::rules::{RULES, Rule};
 pub use crate::text::{write_findings, write_not_judged, write_rules};
 

@@ -2,6 +2,8 @@
 //!
 //! Thresholds are written from the numbers that judge, so text and judgement cannot part.
 
+mod collapse;
+
 use crate::series::{Judged, Series, WINDOW};
 use crate::text::number;
 use crate::{counts, groups, learning, lengths, machine, update};
@@ -33,19 +35,23 @@ pub const RULES: &[Rule] = &[
         meaning: "The policy has stopped trying anything new, and got nothing for it.",
         threshold: || {
             format!(
-                "fault: entropy below {} of its mean over the first {WINDOW} steps, or below {} nats a \
-                 token, in {WINDOW} steps in a row, while the mean reward of these steps is below {} and \
-                 at most {} above that of the first {WINDOW}",
+                "fault: entropy (token_entropy where it is recorded) below {} of its mean over the first \
+                 {WINDOW} steps, or below {} nats a token, or below {} of the start with response_tokens below \
+                 {} of theirs, in {WINDOW} steps in a row, while the mean reward of these steps is below {} \
+                 and at most {} above that of the first {WINDOW}",
                 percent(learning::COLLAPSED_SHARE),
                 learning::COLLAPSED_NATS,
+                percent(learning::SPARSE_SHARE),
+                percent(learning::SHRIVELLED_SHARE),
                 learning::NEAR_FULL,
                 learning::RISE
             )
         },
         why: "Entropy is what reward is bought with: scores follow R = -a exp(H) + b (arXiv:2505.22617), so a \
               policy without any cannot gain. Collapsed self-certainty runs end between 0.03 and 0.17 nats with \
-              a score of 0 (CIRCA, arXiv:2605.22620). Low entropy beside a risen reward is how success looks.",
-        advice: "Raise `clip_high` (DAPO: 0.28), add a KL term, lower the learning rate, or check with `longhand inspect` whether all attempts of a group say the same.",
+              a score of 0, from 2.4 nats and 990 tokens to 0.08 and 100 (collapse in the space of tokens: \
+              CIRCA, arXiv:2605.22620); where texts shrivel too, a quarter of the entropy is half of that way. Low entropy beside a risen reward is how success looks.",
+        advice: "Raise `clip_high` (DAPO: 0.28), add a KL term, lower the learning rate, or check with `longhand inspect` whether all attempts of a group say the same. Where self-certainty or low entropy is paid for, lower its weight.",
         judge: learning::entropy_collapse,
     },
     Rule {
@@ -102,9 +108,12 @@ pub const RULES: &[Rule] = &[
                  and the measurement use the same checker.",
         judge: learning::overfit,
     },
+    collapse::HELD_OUT_COLLAPSE,
+    collapse::ANSWER_COLLAPSE,
+    collapse::VOTE_AGAINST_TRUTH,
     Rule {
         name: "length-growth",
-        meaning: "Notes or answers grow because length is paid for (reward hacking by length).",
+        meaning: "Notes, answers or whole attempts grow because length is paid for (reward hacking by length).",
         threshold: || {
             format!(
                 "warning: the mean length of the last {WINDOW} steps is above {} times that of the first \
@@ -124,7 +133,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         name: "length-collapse",
-        meaning: "Notes or answers shrivel without any gain.",
+        meaning: "Notes, answers or whole attempts shrivel without any gain.",
         threshold: || {
             format!(
                 "warning: the mean length of the last {WINDOW} steps is below {} times that of the first \
@@ -141,6 +150,9 @@ pub const RULES: &[Rule] = &[
                  penalties, and train the notes as well as the answers.",
         judge: lengths::length_collapse,
     },
+    collapse::REPETITION,
+    collapse::IDLE_ENTROPY_CONTROL,
+    collapse::ENTROPY_OFF_TARGET,
     Rule {
         name: "dead-groups-all-wrong",
         meaning: "Every attempt fails, so no group says what would have been better.",

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::statistics::mean;
+use crate::statistics::{mean, share_error};
 use crate::{Severity, StepRange};
 
 /// Steps that a level is taken over: one step alone is mostly noise.
@@ -55,6 +55,18 @@ impl fmt::Display for Lack {
     }
 }
 
+/// Of what several series lack, what tells most: too few steps before no key at all.
+pub(crate) fn most_telling(lacks: Vec<Lack>) -> Lack {
+    let mut keys = Vec::new();
+    for lack in lacks {
+        match lack {
+            Lack::Keys(more) => keys.extend(more),
+            other => return other,
+        }
+    }
+    Lack::Keys(keys)
+}
+
 pub(crate) type Judged = Result<Vec<Sign>, Lack>;
 
 /// Accuracy on held-out documents after some steps.
@@ -64,6 +76,14 @@ pub(crate) struct HeldOut {
     pub(crate) step: u64,
     /// `(accuracy, documents)` by the length asked for.
     by_length: BTreeMap<u64, (f64, f64)>,
+}
+
+/// An accuracy at one length after some steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct HeldOutPoint {
+    pub(crate) step: u64,
+    pub(crate) accuracy: f64,
+    pub(crate) n_documents: f64,
 }
 
 /// How an accuracy changed.
@@ -91,12 +111,12 @@ impl HeldOut {
         let variances: f64 = both
             .iter()
             .flat_map(|(before, after)| [before, after])
-            .map(|(share, n)| share * (1.0 - share) / n.max(1.0))
+            .map(|(share, n)| share_error(*share, *n).powi(2))
             .sum();
         (!both.is_empty()).then(|| Change {
             before: mean(&over(&|before, _| before)),
             after: mean(&over(&|_, after| after)),
-            error: variances.max(0.0).sqrt() / both.len() as f64,
+            error: variances.sqrt() / both.len() as f64,
         })
     }
 }
@@ -127,10 +147,25 @@ impl<'a> Series<'a> {
         }
     }
 
-    /// The number that a step recorded under a key.
+    /// The number that a step recorded under a key, or under `object/name`; what is true is 1.
     fn number(&self, step: u64, key: &str) -> Option<f64> {
         let lines = self.steps.get(&step)?;
-        lines.iter().flatten().find_map(|line| line[key].as_f64())
+        lines.iter().flatten().find_map(|line| {
+            let value = match key.split_once('/') {
+                Some((object, name)) => &line[object][name],
+                None => &line[key],
+            };
+            value.as_f64().or_else(|| value.as_bool().map(f64::from))
+        })
+    }
+
+    /// The key of entropy, exact where the run recorded it, beside that of the reward.
+    pub(crate) fn entropy_key(&self) -> &'static [&'static str; 2] {
+        if self.optional("token_entropy").is_empty() {
+            &["entropy", "reward"]
+        } else {
+            &["token_entropy", "reward"]
+        }
     }
 
     /// The text that every step recorded under a key.
@@ -208,6 +243,21 @@ impl<'a> Series<'a> {
         first.change(last)
     }
 
+    /// The accuracies of each length in their order, of the temperature that the others are of.
+    pub(crate) fn held_out_by_length(&self) -> BTreeMap<u64, Vec<HeldOutPoint>> {
+        let mut all: BTreeMap<u64, Vec<HeldOutPoint>> = BTreeMap::new();
+        for one in &self.held_out {
+            for (length, (accuracy, n_documents)) in &one.by_length {
+                all.entry(*length).or_default().push(HeldOutPoint {
+                    step: one.step,
+                    accuracy: *accuracy,
+                    n_documents: *n_documents,
+                });
+            }
+        }
+        all
+    }
+
     /// From the best measurement to the last: their steps and the change.
     ///
     /// # Errors
@@ -274,6 +324,14 @@ fn held_out(metrics: &[Value]) -> Vec<HeldOut> {
 
 pub(crate) fn values(points: &[Point]) -> Vec<f64> {
     points.iter().map(|point| point.value).collect()
+}
+
+/// The value of a step, among points in rising steps.
+pub(crate) fn at(points: &[Point], step: u64) -> Option<f64> {
+    let idx = points
+        .binary_search_by_key(&step, |point| point.step)
+        .ok()?;
+    Some(points[idx].value)
 }
 
 /// The steps of points.
@@ -350,6 +408,20 @@ mod tests {
     }
 
     #[test]
+    fn numbers_inside_objects_and_truths_are_found() {
+        let metrics = [
+            json!({"stage": "rl", "step": 0, "gate": true, "columns": {"a-b": 0.5, "c": "x"}}),
+            json!({"stage": "rl", "step": 1, "gate": false, "columns": 3.0}),
+        ];
+        let series = Series::new(&metrics, &[]);
+        assert_eq!(values(&series.optional("gate")), [1.0, 0.0]);
+        assert_eq!(values(&series.optional("columns/a-b")), [0.5]);
+        assert_eq!(series.optional("columns/c"), []);
+        let points = series.optional("gate");
+        assert_eq!((at(&points, 1), at(&points, 2)), (Some(0.0), None));
+    }
+
+    #[test]
     fn what_lacks_is_named() {
         let metrics = [line(0, 0.1)];
         let series = Series::new(&metrics, &[]);
@@ -363,6 +435,14 @@ mod tests {
             .all(&["reward"], 2)
             .expect_err("empty");
         assert_eq!(lack, Lack::NoSteps);
+        let short = || Lack::Steps {
+            needed: 20,
+            present: 1,
+        };
+        let absent = |key| Lack::Keys(vec![key]);
+        assert_eq!(most_telling(vec![absent("a"), short()]), short());
+        let both = Lack::Keys(vec!["a", "b"]);
+        assert_eq!(most_telling(vec![absent("a"), absent("b")]), both);
     }
 
     fn eval(step: u64, temperature: f64, accuracies: &[(u64, f64)]) -> Value {

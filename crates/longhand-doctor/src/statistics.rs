@@ -44,6 +44,11 @@ pub(crate) fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
     (0.0 < spread).then(|| sum(&|a, b| a * b) / spread)
 }
 
+/// The standard error of a share of `n` draws.
+pub(crate) fn share_error(share: f64, n: f64) -> f64 {
+    (share * (1.0 - share) / n.max(1.0)).max(0.0).sqrt()
+}
+
 /// The standard error of the difference of two means.
 pub(crate) fn standard_error(a: &[f64], b: &[f64]) -> f64 {
     let of_mean = |values: &[f64]| {
@@ -84,6 +89,13 @@ mod tests {
         // numpy: sqrt(var([1, 2, 4, 8], ddof=1)/4 + var([3, 1, 5], ddof=1)/3) = 1.9311050377094114
         let found = standard_error(&[1.0, 2.0, 4.0, 8.0], &[3.0, 1.0, 5.0]);
         assert!((found - 1.931_105).abs() < 1e-6, "{found}");
+    }
+
+    #[test]
+    fn a_share_is_as_uncertain_as_its_draws_are_few() {
+        assert!((share_error(0.6, 100.0) - 0.048_989_794_855_663_56).abs() < 1e-15);
+        assert_eq!(share_error(1.0, 100.0), 0.0);
+        assert_eq!(share_error(0.5, 0.0), 0.5);
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub(crate) fn noise(step: u64, key: f64) -> f64 {
 /// A run in which all is well: the reward rises, the entropy falls with it, nothing else moves much.
 pub(crate) fn healthy() -> Lines {
     let progress = |step: u64| 1.0 - (-(step as f64) / 60.0).exp();
+    let vote = |step: u64| 0.5 + 0.3 * progress(step) + 0.02 * noise(step, 2.1);
     let mut metrics = Vec::new();
     let mut timings = Vec::new();
     for step in 0..N_STEPS {
@@ -102,6 +103,20 @@ pub(crate) fn healthy() -> Lines {
             "n_unparsed_answers": 1 + step % 2, "n_judge_timeouts": 0, "n_judge_bad_replies": 0,
             "n_judge_failures": 0,
         }));
+        merge(
+            &mut metrics,
+            json!({
+                "reward_columns": {"outcome": 0.3 + 0.5 * progress(step), "cluster-vote": vote(step)},
+                "response_tokens": 170.0 + 30.0 * progress(step) + 10.0 * noise(step, 1.5),
+                "distinct_answers": 4.0 - 2.0 * progress(step) + 0.2 * noise(step, 1.6),
+                "cluster_share": vote(step), "label_accuracy": 0.4 + 0.45 * progress(step),
+                "repetition": 0.06 + 0.02 * noise(step, 1.7),
+                "token_entropy": 0.4 - 0.25 * progress(step) + 0.03 * noise(step, 1.8),
+                "self_certainty": 9.0 + 2.0 * progress(step) + 0.2 * noise(step, 1.9),
+                "selected_tokens": 0.02, "abs_log_ratio": 0.003, "entropy_target": 0.25,
+                "entropy_gate": step % 3 == 0, "entropy_coef": 0.005,
+            }),
+        );
         timings.push(json!({
             "stage": "rl", "step": step, "seconds": 1.0 + 0.3 * noise(step, 1.3),
             "seconds_generate": 0.6, "seconds_score": 0.1, "seconds_train": 0.3,
@@ -110,6 +125,13 @@ pub(crate) fn healthy() -> Lines {
     }
     metrics.push(eval(N_STEPS, 0.3 + 0.5 * progress(N_STEPS)));
     Lines { metrics, timings }
+}
+
+/// Adds values to the last line.
+fn merge(lines: &mut [Value], more: Value) {
+    let line = lines.last_mut().and_then(Value::as_object_mut);
+    let more = more.as_object().expect("an object").clone();
+    line.expect("a line").extend(more);
 }
 
 pub(crate) fn eval(step: u64, accuracy: f64) -> Value {

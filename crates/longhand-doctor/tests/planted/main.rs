@@ -11,7 +11,7 @@ use longhand_doctor::{Examination, RULES, examine};
 use serde_json::{Value, json};
 
 use crate::healthy::{LAST, Lines, MIDDLE, N_STEPS, healthy, noise};
-use crate::plants::{Expected, PLANTS, ramp};
+use crate::plants::{Expected, PLANTS, ramp, vote};
 
 fn check(plant: impl FnOnce(&mut Lines), expected: &[Expected]) -> Examination {
     let mut lines = healthy();
@@ -106,12 +106,18 @@ fn dead_groups_are_told_apart_by_their_reward() {
 #[test]
 fn what_looks_like_a_fault_and_is_none() {
     // Entropy that was spent on reward.
-    check(|lines| lines.set("entropy", 150..N_STEPS, 0.01), &[]);
+    check(
+        |lines| {
+            lines.remove("entropy_target");
+            lines.set("token_entropy", 150..N_STEPS, 0.01);
+        },
+        &[],
+    );
     // A task that was solved from the beginning has nothing to explore.
     check(
         |lines| {
             lines.set("reward", 0..N_STEPS, 0.91);
-            lines.set("entropy", MIDDLE, 0.01);
+            lines.set("token_entropy", MIDDLE, 0.01);
         },
         &[],
     );
@@ -149,12 +155,154 @@ fn what_looks_like_a_fault_and_is_none() {
         },
         &[],
     );
+    // Votes that agree because the answers are right.
+    check(
+        |lines| {
+            lines.set("cluster_share", 150..N_STEPS, 1.0);
+            lines.set("distinct_answers", 150..N_STEPS, 1.0);
+        },
+        &[],
+    );
+    // Votes that rise while the truth does not move.
+    check(
+        |lines| {
+            lines.set("reward", 0..N_STEPS, 0.5);
+            vote(lines, 0..100, "cluster-vote", 0.5);
+            vote(lines, 100..N_STEPS, "cluster-vote", 1.0);
+        },
+        &[],
+    );
+    // STARE acts on what was just sampled.
+    check(
+        |lines| {
+            lines.set("abs_log_ratio", 0..N_STEPS, 0.0);
+            for line in &mut lines.metrics {
+                line["control_weight"] = json!(1.1);
+            }
+        },
+        &[],
+    );
     // The first steps compile kernels.
     check(|lines| lines.set("seconds", 0..3, 60.0), &[]);
     // A gradient after steps of dead groups.
     check(
         |lines| lines.set("grad_norm", (0..N_STEPS).step_by(2), 0.0),
         &[],
+    );
+}
+
+fn evidence(examination: &Examination) -> Vec<&str> {
+    let findings = examination.findings.iter();
+    findings.map(|finding| finding.evidence.as_str()).collect()
+}
+
+/// Answers that became one while entropy and length rose.
+#[test]
+fn a_collapse_of_answers_is_told_by_its_numbers() {
+    let examination = check(
+        |lines| {
+            lines.set("cluster_share", 120..N_STEPS, 1.0);
+            lines.set("distinct_answers", 120..N_STEPS, 1.0);
+            lines.set("reward", 0..N_STEPS, 0.5);
+            lines.set("label_accuracy", 0..10, 0.6);
+            lines.set("label_accuracy", 120..N_STEPS, 0.0);
+            lines.set("response_tokens", 0..10, 200.0);
+            lines.set("response_tokens", 120..N_STEPS, 400.0);
+            lines.set("token_entropy", 0..10, 0.4);
+            lines.set("token_entropy", 120..N_STEPS, 0.5);
+            lines.held_out(|step| if step < 150 { 0.75 } else { 0.0 });
+        },
+        &[
+            ("held-out-collapse", Fault, 0, 200),
+            ("answer-collapse", Fault, 120, LAST),
+        ],
+    );
+    assert_eq!(
+        evidence(&examination),
+        [
+            "held-out accuracy at 192 tokens fell from 0.75 at step 0 to 0 at step 150; the end has 0 % of its \
+             peak 0.75 (retention)",
+            "100 % of a group's answers are one answer, and a group has 1 different ones, over 80 steps in a \
+             row; label accuracy is 0 against 0.6 at the start; meanwhile entropy rose from 0.4 to 0.5; \
+             meanwhile the length of attempts rose from 200 to 400",
+        ]
+    );
+}
+
+/// Entropy, length and certainty of a run that found a template.
+#[test]
+fn a_collapse_of_texts_is_told_by_its_numbers() {
+    let examination = check(
+        |lines| {
+            lines.set("reward", 0..N_STEPS, 0.3);
+            lines.remove("entropy_target");
+            lines.set("token_entropy", 0..10, 2.4);
+            lines.set("token_entropy", 10..120, 1.2);
+            lines.set("token_entropy", 120..N_STEPS, 0.08);
+            lines.set("response_tokens", 0..10, 190.0);
+            lines.set("response_tokens", 120..N_STEPS, 100.0);
+            lines.set("self_certainty", 0..10, 9.0);
+            lines.set("self_certainty", 120..N_STEPS, 14.0);
+        },
+        &[("entropy-collapse", Fault, 120, LAST)],
+    );
+    assert_eq!(
+        evidence(&examination),
+        [
+            "entropy 0.08 nats a token against 2.4 in the first 10 steps; reward 0.3 against 0.3; attempts have \
+             100 tokens against 190; self-certainty is 14 nats against 9"
+        ]
+    );
+}
+
+#[test]
+fn one_opinion_without_any_truth_is_worth_a_note() {
+    check(
+        |lines| {
+            lines.set("cluster_share", MIDDLE, 1.0);
+            lines.set("distinct_answers", MIDDLE, 1.0);
+            lines.remove("label_accuracy");
+            lines.metrics.retain(|line| line["stage"] == "rl");
+        },
+        &[("answer-collapse", Note, 80, 94)],
+    );
+}
+
+#[test]
+fn the_length_that_kept_least_is_told() {
+    let plant = |lines: &mut Lines| {
+        lines.set("reward", 0..N_STEPS, 0.5);
+        let evals = lines.metrics.iter_mut();
+        for line in evals.filter(|line| line["stage"] == "eval") {
+            let is_late = 150 <= line["step"].as_u64().expect("a step");
+            let one = |tokens: u64, late: f64| {
+                let accuracy = if is_late { late } else { 0.8 };
+                json!({"target_tokens": tokens, "n_documents": 400, "accuracy": accuracy})
+            };
+            line["lengths"] = json!([one(100, 0.3), one(200, 0.2), one(400, 0.6)]);
+        }
+    };
+    let examination = check(plant, &[("held-out-collapse", Fault, 0, 200)]);
+    let evidence = evidence(&examination)[0];
+    assert!(evidence.contains("at 200 tokens"), "{evidence}");
+    assert!(evidence.contains("25 % of its peak"), "{evidence}");
+}
+
+#[test]
+fn a_missed_target_says_what_control_did() {
+    let examination = check(
+        |lines| {
+            lines.set("token_entropy", 50..N_STEPS, 0.1);
+            lines.set("entropy_gate", 190..N_STEPS, true);
+        },
+        &[("entropy-off-target", Warning, 190, LAST)],
+    );
+    assert_eq!(
+        evidence(&examination),
+        [
+            "entropy 0.1 nats a token in the last 10 steps, 0.1 in the middle of the run, with a target of \
+             0.25; the gate is open in 100 % of them; coefficient 0.005"
+        ]
     );
 }
 
@@ -213,8 +361,15 @@ fn a_short_run_says_what_was_not_judged() {
             ("entropy-growth", twenty),
             ("reward-fall", twenty),
             ("overfit", twenty),
+            (
+                "held-out-collapse",
+                "needs two measurements on held-out documents of one length",
+            ),
+            ("vote-against-truth", twenty),
             ("length-growth", twenty),
             ("length-collapse", twenty),
+            ("repetition", twenty),
+            ("entropy-off-target", "needs 50 steps, there are 12"),
             ("memory-growth", "needs 150 steps, there are 12"),
             ("slow-steps", "needs 13 steps, there are 12"),
         ]

@@ -35,7 +35,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         ("entropy-collapse", Fault, 80, 94),
         |lines, nats| {
             flat(lines);
-            lines.set("entropy", MIDDLE, -nats);
+            lines.set("token_entropy", MIDDLE, -nats);
         },
     ),
     // Ten steps, not nine.
@@ -45,7 +45,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         ("entropy-collapse", Fault, 80, 89),
         |lines, n| {
             flat(lines);
-            lines.set("entropy", 80..80 + n as u64, 0.01);
+            lines.set("token_entropy", 80..80 + n as u64, 0.01);
         },
     ),
     // With an entropy of 4 nats at the start, 10 % of that is the higher bound.
@@ -55,9 +55,34 @@ pub(crate) const PLANTS: &[Plant] = &[
         ("entropy-collapse", Fault, 80, 94),
         |lines, nats| {
             flat(lines);
-            lines.set("entropy", 0..N_STEPS, 4.0);
+            lines.remove("entropy_target");
+            lines.set("token_entropy", 0..N_STEPS, 4.0);
+            lines.set("token_entropy", MIDDLE, -nats);
+        },
+    ),
+    // Without exact entropies, their estimates are judged.
+    plant(
+        -0.0501,
+        -0.0499,
+        ("entropy-collapse", Fault, 80, 94),
+        |lines, nats| {
+            flat(lines);
+            lines.remove("token_entropy");
             lines.set("entropy", MIDDLE, -nats);
         },
+    ),
+    // A quarter of the entropy with less than half of the tokens.
+    plant(
+        -0.1001,
+        -0.0999,
+        ("entropy-collapse", Fault, 80, 94),
+        |lines, nats| shrivelled(lines, -nats, 90.0),
+    ),
+    plant(
+        -100.1,
+        -99.9,
+        ("entropy-collapse", Fault, 80, 94),
+        |lines, tokens| shrivelled(lines, 0.09, -tokens),
     ),
     // A reward that rose by more than 0.05 is worth its entropy.
     plant(
@@ -66,8 +91,10 @@ pub(crate) const PLANTS: &[Plant] = &[
         ("entropy-collapse", Fault, 80, 94),
         |lines, reward| {
             flat(lines);
+            // It falls again; votes that rise meanwhile would be another fault.
+            lines.remove("reward_columns");
             lines.set("reward", MIDDLE, -reward);
-            lines.set("entropy", MIDDLE, 0.01);
+            lines.set("token_entropy", MIDDLE, 0.01);
         },
     ),
     // 0.4 at the start: 0.5 nats more are above twice that.
@@ -77,8 +104,8 @@ pub(crate) const PLANTS: &[Plant] = &[
         ("entropy-growth", Fault, 80, 94),
         |lines, nats| {
             flat(lines);
-            lines.set("entropy", 0..N_STEPS, 0.4);
-            lines.set("entropy", MIDDLE, nats);
+            lines.set("token_entropy", 0..N_STEPS, 0.4);
+            lines.set("token_entropy", MIDDLE, nats);
         },
     ),
     // 1 at the start: twice that is above 0.5 nats more.
@@ -88,8 +115,9 @@ pub(crate) const PLANTS: &[Plant] = &[
         ("entropy-growth", Fault, 80, 94),
         |lines, nats| {
             flat(lines);
-            lines.set("entropy", 0..N_STEPS, 1.0);
-            lines.set("entropy", MIDDLE, nats);
+            lines.remove("entropy_target");
+            lines.set("token_entropy", 0..N_STEPS, 1.0);
+            lines.set("token_entropy", MIDDLE, nats);
         },
     ),
     plant(
@@ -135,7 +163,167 @@ pub(crate) const PLANTS: &[Plant] = &[
         |lines, rise| {
             flat(lines);
             lines.set("reward", 150..N_STEPS, 0.3 + rise);
-            lines.held_out(|step| if step == 100 { 0.8 } else { 0.6 });
+            lines.held_out(|step| if step == 100 { 0.8 } else { 0.7 });
+        },
+    ),
+    // Below half of 0.8.
+    plant(
+        -0.4001,
+        -0.3999,
+        ("held-out-collapse", Fault, 100, 200),
+        |lines, accuracy| {
+            flat(lines);
+            lines.held_out(|step| match step {
+                100 => 0.8,
+                150 => -accuracy,
+                _ => 0.75,
+            });
+        },
+    ),
+    // 0.68 is 85 % of 0.8; rewards that do not rise make it no overfitting.
+    plant(
+        -0.681,
+        -0.679,
+        ("held-out-collapse", Warning, 100, 200),
+        |lines, accuracy| {
+            flat(lines);
+            best_then(lines, 4000, -accuracy);
+        },
+    ),
+    // Of 10 documents, a fall from 6 right ones is beyond noise between 2.5 and 1.5.
+    plant(
+        -0.25,
+        -0.15,
+        ("held-out-collapse", Fault, 100, 200),
+        |lines, accuracy| {
+            flat(lines);
+            best_then(lines, 10, -accuracy);
+            lines.held_out(|step| match step {
+                100 => 0.6,
+                200 => -accuracy,
+                _ => 0.5,
+            });
+        },
+    ),
+    plant(
+        0.949,
+        0.951,
+        ("answer-collapse", Fault, 80, 94),
+        |lines, share| one_answer(lines, MIDDLE, [share, 1.1, 0.3]),
+    ),
+    plant(
+        -1.201,
+        -1.199,
+        ("answer-collapse", Fault, 80, 94),
+        |lines, distinct| one_answer(lines, MIDDLE, [0.99, -distinct, 0.3]),
+    ),
+    plant(9.0, 10.0, ("answer-collapse", Fault, 80, 89), |lines, n| {
+        one_answer(lines, 80..80 + n as u64, [0.99, 1.1, 0.3])
+    }),
+    // Few labels were right at first, and not many more are now.
+    plant(
+        -0.451,
+        -0.449,
+        ("answer-collapse", Fault, 80, 94),
+        |lines, accuracy| {
+            lines.set("label_accuracy", 0..N_STEPS, 0.4);
+            one_answer(lines, MIDDLE, [0.99, 1.1, -accuracy]);
+        },
+    ),
+    // Most labels were right at first, and fewer are now.
+    plant(
+        -0.751,
+        -0.749,
+        ("answer-collapse", Fault, 80, 94),
+        |lines, accuracy| {
+            lines.set("label_accuracy", 0..N_STEPS, 0.8);
+            one_answer(lines, MIDDLE, [0.99, 1.1, -accuracy]);
+        },
+    ),
+    // Where no label was held against truth, held-out documents tell.
+    plant(
+        -0.501,
+        -0.499,
+        ("answer-collapse", Fault, 80, 94),
+        |lines, accuracy| {
+            one_answer(lines, MIDDLE, [0.99, 1.1, 0.0]);
+            lines.remove("label_accuracy");
+            lines.held_out(|_| -accuracy);
+        },
+    ),
+    plant(
+        -0.7501,
+        -0.7499,
+        ("vote-against-truth", Fault, 159, LAST),
+        |lines, reward| {
+            vote_up_reward_down(lines, "cluster-vote", 0.9, -reward);
+        },
+    ),
+    plant(
+        0.649,
+        0.651,
+        ("vote-against-truth", Fault, 159, LAST),
+        |lines, share| {
+            vote_up_reward_down(lines, "majority-vote", share, 0.65);
+        },
+    ),
+    plant(
+        0.299,
+        0.301,
+        ("repetition", Warning, 80, 94),
+        |lines, share| lines.set("repetition", MIDDLE, share),
+    ),
+    plant(
+        0.399,
+        0.401,
+        ("repetition", Warning, 80, 94),
+        |lines, share| {
+            lines.set("repetition", 0..N_STEPS, 0.25);
+            lines.set("repetition", MIDDLE, share);
+        },
+    ),
+    plant(9.0, 10.0, ("repetition", Fault, 80, 89), |lines, n| {
+        lines.set("repetition", 80..80 + n as u64, 0.51)
+    }),
+    plant(
+        -1.1e-6,
+        -0.9e-6,
+        ("idle-entropy-control", Warning, 0, LAST),
+        |lines, ratio| {
+            lines.set("abs_log_ratio", 0..N_STEPS, 0.0);
+            lines.set("abs_log_ratio", [80], -ratio);
+        },
+    ),
+    plant(
+        0.0,
+        0.001,
+        ("idle-entropy-control", Warning, 0, LAST),
+        |lines, share| {
+            lines.set("abs_log_ratio", 0..N_STEPS, 0.0);
+            lines.set("selected_tokens", 0..N_STEPS, share);
+        },
+    ),
+    plant(
+        -0.1251,
+        -0.1249,
+        ("entropy-off-target", Warning, 190, LAST),
+        |lines, nats| lines.set("token_entropy", 50..N_STEPS, -nats),
+    ),
+    plant(
+        0.499,
+        0.501,
+        ("entropy-off-target", Warning, 190, LAST),
+        |lines, nats| lines.set("token_entropy", 10..N_STEPS, nats),
+    ),
+    plant(
+        -0.0901,
+        -0.0899,
+        ("entropy-off-target", Warning, 190, LAST),
+        |lines, nats| {
+            // 0.144 nats below the target at the end are an approach if it was 0.16 in the middle.
+            lines.set("token_entropy", 10..190, 0.09);
+            lines.set("token_entropy", 190..N_STEPS, 0.25 - 0.9 * (0.25 + nats));
+            lines.set("token_entropy", 90..110, 0.09);
         },
     ),
     plant(
@@ -165,6 +353,17 @@ pub(crate) const PLANTS: &[Plant] = &[
         |lines, times| {
             lines.map("answer_tokens", 0..N_STEPS, |step, _| {
                 ramp(step, 8.0, -times)
+            });
+            lines.held_out(|_| 0.5);
+        },
+    ),
+    plant(
+        -0.501,
+        -0.499,
+        ("length-collapse", Warning, 0, LAST),
+        |lines, times| {
+            lines.map("response_tokens", 0..N_STEPS, |step, _| {
+                ramp(step, 200.0, -times)
             });
             lines.held_out(|_| 0.5);
         },
@@ -421,6 +620,37 @@ fn best_then(lines: &mut Lines, n_documents: u64, accuracy: f64) {
             line["lengths"][0]["n_documents"] = n_documents.into();
         }
     }
+}
+
+/// Entropy and tokens of the middle, after 0.4 nats and 200 tokens.
+fn shrivelled(lines: &mut Lines, nats: f64, tokens: f64) {
+    flat(lines);
+    lines.set("token_entropy", 0..N_STEPS, 0.4);
+    lines.set("token_entropy", MIDDLE, nats);
+    lines.set("response_tokens", 0..N_STEPS, 200.0);
+    lines.set("response_tokens", MIDDLE, tokens);
+}
+
+/// Groups of one opinion: the largest cluster's share, different answers, and how often it is right.
+fn one_answer(lines: &mut Lines, steps: std::ops::Range<u64>, votes: [f64; 3]) {
+    let keys = ["cluster_share", "distinct_answers", "label_accuracy"];
+    for (key, value) in keys.into_iter().zip(votes) {
+        lines.set(key, steps.clone(), value);
+    }
+}
+
+/// A reward by vote, alone.
+pub(crate) fn vote(lines: &mut Lines, steps: std::ops::Range<u64>, name: &str, share: f64) {
+    lines.set("reward_columns", steps, json!({ name: share }));
+}
+
+/// A vote of 0.6 and a reward of 0.8 become others.
+fn vote_up_reward_down(lines: &mut Lines, name: &str, share: f64, reward: f64) {
+    lines.set("reward", 0..150, 0.5);
+    lines.set("reward", 150..170, 0.8);
+    lines.set("reward", 170..N_STEPS, reward);
+    vote(lines, 0..170, name, 0.6);
+    vote(lines, 170..N_STEPS, name, share);
 }
 
 /// Rewards that do not move.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The numbers of some lines, by key.
+/// The numbers of some lines, by key; a number inside an object by `object/name`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Columns {
     n_lines: usize,
@@ -37,18 +37,27 @@ impl Columns {
         for (at, line) in lines {
             columns.n_lines += 1;
             for (key, value) in line.as_object().into_iter().flatten() {
-                let Some(value) = value.as_f64().filter(|value| value.is_finite()) else {
-                    continue;
-                };
-                match columns.by_key.get_mut(key) {
-                    Some(points) => points.push((at, value)),
-                    None => {
-                        columns.by_key.insert(key.clone(), vec![(at, value)]);
-                    }
+                columns.push(key, at, value);
+                for (name, value) in value.as_object().into_iter().flatten() {
+                    columns.push(&format!("{key}/{name}"), at, value);
                 }
             }
         }
         columns
+    }
+
+    /// Adds a finite number; what is true counts as 1.
+    fn push(&mut self, key: &str, at: f64, value: &Value) {
+        let value = value.as_f64().or_else(|| value.as_bool().map(f64::from));
+        let Some(value) = value.filter(|value| value.is_finite()) else {
+            return;
+        };
+        match self.by_key.get_mut(key) {
+            Some(points) => points.push((at, value)),
+            None => {
+                self.by_key.insert(key.to_owned(), vec![(at, value)]);
+            }
+        }
     }
 
     /// How many lines there are.
@@ -103,6 +112,18 @@ mod tests {
         assert_eq!(columns.points("b"), []);
         assert_eq!(columns.keys().collect::<Vec<_>>(), ["a", "step"]);
         assert_eq!(columns.sum("a"), 5.0);
+    }
+
+    #[test]
+    fn objects_and_truths_have_numbers_too() {
+        let lines = [
+            json!({"a": {"x-y": 1.5, "z": "no", "deep": {"er": 1}}, "b": true}),
+            json!({"a": 2.0, "b": false}),
+        ];
+        let columns = Columns::by_order(lines.iter());
+        assert_eq!(columns.points("a/x-y"), [(0.0, 1.5)]);
+        assert_eq!(columns.points("b"), [(0.0, 1.0), (1.0, 0.0)]);
+        assert_eq!(columns.keys().collect::<Vec<_>>(), ["a", "a/x-y", "b"]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use longhand_run::{RunDir, RunError, write_file_atomic};
 
 use crate::load::Loaded;
 use crate::sections::{
-    Pair, attempts, curves, findings, lengths, rewards, settings, summary, times,
+    Pair, attempts, collapse, curves, findings, lengths, rewards, settings, summary, times,
 };
 
 /// Why a page cannot be written.
@@ -76,6 +76,7 @@ fn report(run: &RunDir, against: Option<&RunDir>) -> Result<String, ReportError>
         ("findings", "Findings", findings::section(pair)),
         ("lengths", "Held-out accuracy", lengths::section(pair)),
         ("curves", "Curves", curves::section(pair)),
+        ("collapse", "Votes and entropy", collapse::section(pair)),
         ("rewards", "Rewards", rewards::section(pair)),
         ("times", "Time and memory", times::section(pair)),
         ("attempts", "Attempts", attempts::section(run, pair)),

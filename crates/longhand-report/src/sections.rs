@@ -1,9 +1,11 @@
 //! The parts of the page, in its order; each takes runs and returns markup.
 
 pub(crate) mod attempts;
+pub(crate) mod collapse;
 pub(crate) mod curves;
 pub(crate) mod findings;
 pub(crate) mod lengths;
+pub(crate) mod retention;
 pub(crate) mod rewards;
 pub(crate) mod settings;
 pub(crate) mod summary;

@@ -6,7 +6,7 @@ use crate::chart::{Across, Chart, Ink, Line, Span};
 use crate::html::Html;
 use crate::load::Stage;
 use crate::numbers::number;
-use crate::sections::{Pair, lengths};
+use crate::sections::{Pair, collapse, lengths};
 use crate::thin::{is_thinned, reach};
 
 /// A chart of one or more keys.
@@ -203,6 +203,7 @@ fn other_keys(pair: Pair<'_>) -> BTreeSet<&str> {
     let shown = |key: &str| {
         let mut curves = RL.iter().chain(std::iter::once(&REWARD));
         curves.any(|curve| curve.keys.iter().any(|(shown, _)| *shown == key))
+            || collapse::shows(key)
             || SHOWN_ELSEWHERE.iter().any(|start| key.starts_with(start))
     };
     let keys = pair

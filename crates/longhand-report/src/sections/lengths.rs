@@ -4,11 +4,11 @@ use crate::chart::{Across, Chart, Ink, Line, Span};
 use crate::html::Html;
 use crate::load::{Eval, LengthScore, Loaded};
 use crate::numbers::{change, number, percent};
-use crate::sections::Pair;
+use crate::sections::{Pair, retention};
 
 /// Most lengths that are followed over steps.
 const MOST_LENGTHS: usize = 4;
-const WARM_START: &str = "warm-start";
+pub(crate) const WARM_START: &str = "warm-start";
 
 /// Charts and a table of accuracy by length; nothing where nothing was measured.
 pub(crate) fn section(pair: Pair<'_>) -> Html {
@@ -30,6 +30,7 @@ pub(crate) fn section(pair: Pair<'_>) -> Html {
     }
     html.raw("<p class=\"how\">Bands and brackets are 95 % Wilson intervals.</p>");
     table(pair, &temperatures, &mut html);
+    retention::table(pair, &temperatures, &mut html);
     html.raw("</section>");
     html
 }
@@ -105,7 +106,8 @@ pub(crate) fn headlines(run: &Loaded) -> Vec<(String, String, String)> {
     shortest.into_iter().chain(longest).map(headline).collect()
 }
 
-fn at_length(eval: &Eval, n_tokens: f64) -> Option<LengthScore> {
+/// A measurement's score at a length.
+pub(crate) fn at_length(eval: &Eval, n_tokens: f64) -> Option<LengthScore> {
     eval.lengths
         .iter()
         .find(|score| score.n_tokens == n_tokens)
@@ -123,7 +125,8 @@ fn temperatures(pair: Pair<'_>) -> Vec<f64> {
     all
 }
 
-fn sampling(temperature: f64) -> String {
+/// How tokens were chosen at a temperature.
+pub(crate) fn sampling(temperature: f64) -> String {
     if temperature == 0.0 {
         "most probable tokens".to_owned()
     } else {

@@ -23,6 +23,19 @@ const TEACHER: [Curve; 2] = [
         span: Span::Measured,
     },
 ];
+/// Rewards that are shares, so that one chart holds them.
+const SHARES: Curve = Curve {
+    title: "Rewards by name",
+    unit: "mean over the attempts that have it",
+    keys: &[
+        ("reward_columns/outcome", "outcome"),
+        ("reward_columns/cluster-vote", "cluster-vote"),
+        ("reward_columns/majority-vote", "majority-vote"),
+    ],
+    span: Span::Share,
+};
+/// Where the other rewards are, each on a scale of its own.
+const COLUMN: &str = "reward_columns/";
 /// Beginnings of the keys of components, known and to come.
 const COMPONENTS: [&str; 3] = ["teacher_", "reward_", "penalty"];
 /// Key, what it counts, and the key of what it is a share of.
@@ -82,14 +95,14 @@ pub(crate) fn section(pair: Pair<'_>) -> Html {
     for curve in &TEACHER {
         grid.curve(Stage::Rl, curve);
     }
+    grid.curve(Stage::Rl, &SHARES);
     for key in other_components(pair) {
-        grid.line(
-            Stage::Rl,
-            key,
-            "as in metrics.jsonl",
-            &[(key, key)],
-            Span::Measured,
-        );
+        let (title, unit) = match key.strip_prefix(COLUMN) {
+            Some(name) => (format!("Reward: {name}"), SHARES.unit),
+            None => (key.to_owned(), "as in metrics.jsonl"),
+        };
+        let keys = [(key, key)];
+        grid.line(Stage::Rl, &title, unit, &keys, Span::Measured);
     }
     grid.chart(&failures_over_steps(pair.run));
     let charts = grid.finish();
@@ -109,7 +122,8 @@ pub(crate) fn section(pair: Pair<'_>) -> Html {
 fn other_components(pair: Pair<'_>) -> BTreeSet<&str> {
     let is_component = |key: &&str| {
         let is_known = |curve: &Curve| curve.keys.iter().any(|(known, _)| known == key);
-        COMPONENTS.iter().any(|start| key.starts_with(start)) && !TEACHER.iter().any(is_known)
+        let mut known = TEACHER.iter().chain(std::iter::once(&SHARES));
+        COMPONENTS.iter().any(|start| key.starts_with(start)) && !known.any(is_known)
     };
     let keys = pair
         .runs()

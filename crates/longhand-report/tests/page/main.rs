@@ -76,6 +76,86 @@ fn a_finished_run_has_all_its_sections_and_numbers() {
 }
 
 #[test]
+fn runs_without_labels_show_votes_entropy_and_rewards_by_name() {
+    let plant = Plant::with_config(0, CONFIG);
+    let mut lines = plant.run.lines().expect("opened");
+    for step in 0..4_u64 {
+        let share = step as f64 / 4.0;
+        let line = json!({"stage": "rl", "step": step, "reward": 0.5, "cluster_share": 0.5 + share / 2.0,
+            "label_accuracy": 0.5 - share / 2.0, "distinct_answers": 4.0 - share, "token_entropy": 1.0 - share,
+            "entropy_target": 0.3, "self_certainty": 9.0 + share, "repetition": share, "response_tokens": 900.0 - share,
+            "selected_tokens": share / 50.0, "abs_log_ratio": share / 100.0, "entropy_gate": step == 2,
+            "control_weight": 1.1, "entropy_coef": share,
+            "reward_columns": {"outcome": share, "cluster-vote": 0.5, "self-certainty": 9.0 + share, "teacher": share}});
+        lines.metrics(&line).expect("written");
+    }
+    let page = page(&plant.run, None);
+    check(
+        &page,
+        &[
+            "<section id=\"collapse\">",
+            "<a href=\"#collapse\">",
+            "<h3>Agreement</h3>",
+            "labels right: 0.5 → 0.125",
+            "<h3>Different answers</h3>",
+            "<h3>Entropy of the distributions</h3>",
+            "entropy: 1 → 0.25",
+            "target: 0.3 → 0.3",
+            "<h3>Self-certainty</h3>",
+            "<h3>Length of an attempt</h3>",
+            "<h3>Repetition</h3>",
+            "<h3>Log-ratio</h3>",
+            "open: 0 → 0",
+            "Weight of entropy control 1.1",
+            "<h3>Coefficient of the entropy bonus</h3>",
+            "<h3>Rewards by name</h3>",
+            "outcome: 0 → 0.75",
+            "cluster-vote: 0.5 → 0.5",
+            "<h3>Reward: self-certainty</h3>",
+            "<h3>Reward: teacher</h3>",
+        ],
+    );
+    assert!(!page.contains("Other numbers of the steps"));
+    let without = Plant::new(4);
+    let page = self::page(&without.run, None);
+    assert!(!page.contains("id=\"collapse\"") && !page.contains("Rewards by name"));
+}
+
+#[test]
+fn a_collapse_stands_in_the_table_of_what_was_kept() {
+    let plant = Plant::with_config(0, CONFIG);
+    let mut lines = plant.run.lines().expect("opened");
+    // The steps done before a measurement are counted from the steps' own lines.
+    for (n_steps, accuracy) in [(0, 0.1), (40, 0.729), (100, 0.6), (160, 0.3), (340, 0.0)] {
+        if let Some(step) = u64::checked_sub(n_steps, 1) {
+            let line = json!({"stage": "rl", "step": step, "reward": 0.5});
+            lines.metrics(&line).expect("written");
+        }
+        let score = |tokens: u64, accuracy: f64| json!({"target_tokens": tokens, "n_documents": 100, "accuracy": accuracy});
+        let mut scores = vec![score(512, accuracy)];
+        if n_steps == 340 {
+            scores.push(score(2048, 0.5));
+        }
+        let line = json!({"stage": "eval", "label": "during", "step": n_steps, "temperature": 0.0, "lengths": scores});
+        lines.metrics(&line).expect("written");
+    }
+    let page = page(&plant.run, None);
+    check(
+        &page,
+        &[
+            "<th scope=\"col\">collapse step</th>",
+            "<th scope=\"row\">most probable tokens</th><td>512</td><td>72.9 %</td><td>40</td><td>160</td>\
+             <td>0.0 %</td><td>0.0 %</td></tr></tbody>",
+        ],
+    );
+    let held = Plant::new(20).finished();
+    check(
+        &self::page(&held.run, Some(&plant.run)),
+        &["<td>90.0 %</td><td>20</td><td>–</td><td>90.0 %</td><td>100.0 %</td><td>72.9 %</td>"],
+    );
+}
+
+#[test]
 fn the_page_fetches_nothing_and_reads_without_scripts() {
     let plant = Plant::new(30).finished();
     let page = page(&plant.run, None);

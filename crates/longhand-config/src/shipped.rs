@@ -41,6 +41,7 @@ static SHIPPED: &[Shipped] = shipped![
     "smoke-memagent" at "smoke/memagent.toml",
     "smoke-objectives" at "smoke/objectives.toml",
     "smoke-lora" at "smoke/lora.toml",
+    "smoke-rewards" at "smoke/rewards.toml",
 ];
 
 /// Every experiment file of the repository's `configs/` folder.

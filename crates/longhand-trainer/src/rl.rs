@@ -594,8 +594,11 @@ impl<'a> Learner<'a> {
                 return Err(TrainError::NotFinite(Box::new(found)));
             }
             metrics.merge(&evaluation.metrics);
-            self.updater
-                .accumulate(policy, pass, TokenGradient::of_logprobs(&evaluation.grad));
+            let grad = TokenGradient {
+                logprobs: &evaluation.grad,
+                entropies: evaluation.entropy_grad.as_deref(),
+            };
+            self.updater.accumulate(policy, pass, grad);
         }
         let update = self.updater.checked_update(policy, at)?;
         Ok(UpdateReport {

@@ -11,6 +11,7 @@ mod reference;
 mod refusals;
 mod repeatability;
 mod resuming;
+mod several_rewards;
 mod stages;
 mod teacher;
 mod warm_start;

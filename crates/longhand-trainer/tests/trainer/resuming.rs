@@ -159,6 +159,34 @@ fn an_adapter_is_resumed_beside_its_model_and_compared_with_the_same_reference()
 }
 
 #[test]
+fn what_controls_entropy_is_resumed_too() {
+    let experiment = experiment("rewards", &["checkpoint.every=1"]);
+    let root = tempfile::tempdir().unwrap();
+    let (whole, stopped) = (root.path().join("whole"), root.path().join("stopped"));
+    train(&experiment, &options(&whole)).unwrap();
+    let n_lines = RunDir::open(&whole).unwrap().read_metrics().unwrap().len();
+    let mut is_on = stop_after(&stopped, 1, |options| train(&experiment, options).unwrap());
+    for n in 2..n_lines {
+        if is_on {
+            is_on = stop_after(&stopped, n, |options| {
+                resume(&stopped, options, |damage| panic!("{damage:?}")).unwrap()
+            });
+        }
+    }
+    if is_on {
+        finish(&stopped);
+    }
+    assert_same(&whole, &stopped, "with a controller");
+    let metrics = RunDir::open(&whole).unwrap().read_metrics().unwrap();
+    let weights: Vec<f64> = metrics
+        .iter()
+        .filter_map(|line| line["control_weight"].as_f64())
+        .collect();
+    assert_eq!(weights.len(), 4);
+    assert_ne!(weights[0], weights[3], "the controller moves");
+}
+
+#[test]
 fn an_adapter_needs_weights_that_are_in_a_folder() {
     let experiment = experiment("objectives", &["policy.lora={ rank = 2 }"]);
     let root = tempfile::tempdir().unwrap();

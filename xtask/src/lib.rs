@@ -11,6 +11,7 @@ pub mod files;
 pub mod fuzz;
 pub mod map;
 pub mod readme;
+pub mod reproduce;
 pub mod rust_source;
 pub mod sanitize;
 pub mod soak;
@@ -50,6 +51,11 @@ pub const COMMANDS: &[(&str, &str)] = &[
     (
         "fetch",
         "obtain a real model into models/; `cargo xtask fetch smollm2`",
+    ),
+    (
+        "reproduce",
+        "train every method of a comparison with several seeds and write a table; also METHOD..., --seeds 1,2,3, \
+         --jobs N, --out FOLDER, --program PATH, --set KEY=VALUE",
     ),
     (
         "soak",

@@ -30,6 +30,10 @@ fn main() -> ExitCode {
             Ok(options) => xtask::compare::run(&root, &options),
             Err(problem) => return usage(&problem),
         },
+        ["reproduce", words @ ..] => match xtask::reproduce::Options::parse(words) {
+            Ok(options) => xtask::reproduce::run(&root, &options),
+            Err(problem) => return usage(&problem),
+        },
         ["fetch", name] => xtask::fetch::run(&root, name),
         ["fetch"] => {
             return usage(&format!("name a model: {}", xtask::fetch::names()));
@@ -67,9 +71,10 @@ fn help() -> String {
         text.push_str(&format!("  {name:<20} {line}\n"));
     }
     text.push_str(&format!(
-        "\nsteps of the gate: {}\nsets of measurements: {}\n",
+        "\nsteps of the gate: {}\nsets of measurements: {}\ncomparisons: {}\n",
         xtask::ci::step_names().join(" "),
-        xtask::bench::cases::set_names().join(" ")
+        xtask::bench::cases::set_names().join(" "),
+        xtask::reproduce::names().join(" ")
     ));
     text
 }

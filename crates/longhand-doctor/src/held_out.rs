@@ -5,7 +5,7 @@ use crate::retention::{COLLAPSED_BELOW, Retention};
 use crate::series::{HeldOutPoint, Judged, Lack, Series, Sign};
 use crate::statistics::share_error;
 use crate::text::number;
-use crate::{Severity, StepRange};
+use crate::{HeldOutRetention, Severity, StepRange};
 
 /// Share of the peak that healthy runs keep.
 pub(crate) const KEPT: f64 = 0.85;
@@ -35,6 +35,17 @@ pub(crate) fn held_out_collapse(series: &Series<'_>) -> Judged {
         }
     }
     Ok(worst.into_iter().map(|(_, sign)| sign).collect())
+}
+
+/// What was kept of the best at every length.
+pub(crate) fn retention(series: &Series<'_>) -> Vec<HeldOutRetention> {
+    let by_length = series.held_out_by_length().into_iter();
+    by_length
+        .filter_map(|(length, points)| {
+            let retention = of(&points)?;
+            Some(HeldOutRetention { length, retention })
+        })
+        .collect()
 }
 
 /// The first measurement below half of the peak before it, were it not for noise.

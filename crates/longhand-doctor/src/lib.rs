@@ -94,13 +94,25 @@ pub struct NotJudged {
     pub why: String,
 }
 
+/// What a run kept of its best accuracy on held-out documents of one length, decoded greedily.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct HeldOutRetention {
+    /// Tokens of the documents as asked for.
+    pub length: u64,
+    /// Peak, collapse and end.
+    #[serde(flatten)]
+    pub retention: Retention,
+}
+
 /// What all rules say about a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Examination {
     /// The worst first, then in the rules' order.
     pub findings: Vec<Finding>,
     /// In the rules' order.
     pub not_judged: Vec<NotJudged>,
+    /// By length, the shortest first.
+    pub retention: Vec<HeldOutRetention>,
 }
 
 impl Examination {
@@ -112,7 +124,10 @@ impl Examination {
     #[must_use]
     pub fn of(metrics: &[Value], timings: &[Value]) -> Self {
         let series = series::Series::new(metrics, timings);
-        let mut examination = Self::default();
+        let mut examination = Self {
+            retention: held_out::retention(&series),
+            ..Self::default()
+        };
         for rule in RULES {
             match (rule.judge)(&series) {
                 Ok(signs) => examination

@@ -13,11 +13,13 @@
 //!
 //! Differs from the source: none that is known.
 
+use serde::Serialize;
+
 /// Share of the peak so far below which an accuracy has collapsed.
 pub const COLLAPSED_BELOW: f64 = 0.5;
 
 /// The peak of a series of evaluations, its end, and what lies between them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Retention {
     /// The highest accuracy.
     pub peak: f64,

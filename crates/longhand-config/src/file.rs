@@ -30,7 +30,9 @@ pub(crate) static EXPERIMENT: &[Key] = &[
     ),
     optional(
         "paper",
-        Kind::Choice(&["tamtrl", "memagent"]),
+        Kind::Choice(&[
+            "tamtrl", "memagent", "circa", "gdpo", "intuitor", "kl-cov", "stare",
+        ]),
         "follows none",
         "the paper whose settings it carries",
     ),
@@ -109,6 +111,16 @@ pub enum Paper {
     Tamtrl,
     /// MemAgent, arXiv:2507.02259.
     Memagent,
+    /// CIRCA, arXiv:2605.22620.
+    Circa,
+    /// GDPO, arXiv:2601.05242.
+    Gdpo,
+    /// Intuitor, arXiv:2505.19590.
+    Intuitor,
+    /// KL-Cov, arXiv:2505.22617.
+    KlCov,
+    /// STARE, arXiv:2606.19236.
+    Stare,
 }
 
 #[cfg(test)]
@@ -173,8 +185,8 @@ mod tests {
             .collect()
     }
 
-    /// 2 stages x 4 credits x 6 estimators or rewards x 3 scales, and 9 tasks x 2 choices, divide this.
-    const N_EXAMPLES: usize = 144;
+    /// 2 stages x 4 credits x 9 rewards x 3 choices, 6 estimators x 3 scales, and 9 tasks x 2 choices, divide this.
+    const N_EXAMPLES: usize = 216;
 
     #[test]
     fn the_structs_take_and_keep_every_key_of_the_tables() {

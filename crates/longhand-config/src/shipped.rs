@@ -37,6 +37,30 @@ static SHIPPED: &[Shipped] = shipped![
     "smollm2-hotpotqa-lora" at "smollm2-hotpotqa-lora.toml",
     "paper-tamtrl" at "paper/tamtrl.toml",
     "paper-memagent" at "paper/memagent.toml",
+    "paper-circa-qwen2.5-1.5b" at "paper/circa-qwen2.5-1.5b.toml",
+    "paper-circa-qwen2.5-3b" at "paper/circa-qwen2.5-3b.toml",
+    "paper-gdpo-qwen2.5-1.5b-gsm8k" at "paper/gdpo-qwen2.5-1.5b-gsm8k.toml",
+    "paper-intuitor-qwen2.5-3b" at "paper/intuitor-qwen2.5-3b.toml",
+    "paper-intuitor-qwen2.5-7b" at "paper/intuitor-qwen2.5-7b.toml",
+    "paper-kl-cov-qwen2.5-7b" at "paper/kl-cov-qwen2.5-7b.toml",
+    "paper-kl-cov-qwen2.5-32b" at "paper/kl-cov-qwen2.5-32b.toml",
+    "paper-clip-cov-qwen2.5-7b" at "paper/clip-cov-qwen2.5-7b.toml",
+    "paper-stare-o1-qwen2.5-math-7b" at "paper/stare-o1-qwen2.5-math-7b.toml",
+    "paper-stare-c2-qwen2.5-math-7b" at "paper/stare-c2-qwen2.5-math-7b.toml",
+    "rlif-warm-start" at "rlif/warm-start.toml",
+    "rlif-grpo" at "rlif/grpo.toml",
+    "rlif-dapo" at "rlif/dapo.toml",
+    "rlif-grpo-kl-cov" at "rlif/grpo-kl-cov.toml",
+    "rlif-grpo-clip-cov" at "rlif/grpo-clip-cov.toml",
+    "rlif-grpo-stare-o1" at "rlif/grpo-stare-o1.toml",
+    "rlif-grpo-stare-c2" at "rlif/grpo-stare-c2.toml",
+    "rlif-cluster-vote" at "rlif/cluster-vote.toml",
+    "rlif-ttrl" at "rlif/ttrl.toml",
+    "rlif-intuitor" at "rlif/intuitor.toml",
+    "rlif-rent" at "rlif/rent.toml",
+    "rlif-raw-sum" at "rlif/raw-sum.toml",
+    "rlif-circa-without-kl-cov" at "rlif/circa-without-kl-cov.toml",
+    "rlif-circa" at "rlif/circa.toml",
     "smoke-tamtrl" at "smoke/tamtrl.toml",
     "smoke-memagent" at "smoke/memagent.toml",
     "smoke-objectives" at "smoke/objectives.toml",
@@ -71,11 +95,16 @@ impl Shipped {
 }
 
 impl Paper {
-    /// Its settings as shipped.
+    /// Its settings as shipped; where it has several models or variants, those of one.
     pub fn shipped(self) -> &'static Shipped {
         let name = match self {
             Self::Tamtrl => "paper-tamtrl",
             Self::Memagent => "paper-memagent",
+            Self::Circa => "paper-circa-qwen2.5-3b",
+            Self::Gdpo => "paper-gdpo-qwen2.5-1.5b-gsm8k",
+            Self::Intuitor => "paper-intuitor-qwen2.5-3b",
+            Self::KlCov => "paper-kl-cov-qwen2.5-7b",
+            Self::Stare => "paper-stare-o1-qwen2.5-math-7b",
         };
         // The test below finds each of them.
         Shipped::find(name).unwrap_or(&SHIPPED[0])
@@ -86,6 +115,11 @@ impl Paper {
         match self {
             Self::Tamtrl => "tamtrl",
             Self::Memagent => "memagent",
+            Self::Circa => "circa",
+            Self::Gdpo => "gdpo",
+            Self::Intuitor => "intuitor",
+            Self::KlCov => "kl-cov",
+            Self::Stare => "stare",
         }
     }
 }
@@ -151,7 +185,7 @@ mod tests {
     fn the_embedded_files_are_those_of_the_folder() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut found: Vec<String> = Vec::new();
-        for folder in ["configs", "configs/paper", "configs/smoke"] {
+        for folder in ["configs", "configs/paper", "configs/rlif", "configs/smoke"] {
             for entry in std::fs::read_dir(root.join(folder)).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
                 if name.ends_with(".toml") {
@@ -183,11 +217,30 @@ mod tests {
         assert_eq!(Shipped::find("quickstar"), None);
         assert_eq!(Shipped::nearest("quickstar"), Some("quickstart"));
         assert_eq!(Shipped::nearest("zzz"), None);
-        for paper in [Paper::Tamtrl, Paper::Memagent] {
+        let papers = [
+            Paper::Tamtrl,
+            Paper::Memagent,
+            Paper::Circa,
+            Paper::Gdpo,
+            Paper::Intuitor,
+            Paper::KlCov,
+            Paper::Stare,
+        ];
+        for paper in papers {
             let settings = paper.shipped().experiment(&[]).unwrap();
             assert_eq!(settings.paper, Some(paper));
-            assert_eq!(settings.name, format!("paper-{}", paper.name()));
+            // Behind it come the model and the variant, where there are several.
+            let start = format!("paper-{}", paper.name());
+            assert!(settings.name.starts_with(&start), "{}", settings.name);
         }
+        // Each follows one file, and each file that names a paper is the one of that paper.
+        let named: Vec<Paper> = shipped()
+            .iter()
+            .filter(|shipped| shipped.path.starts_with("configs/paper/"))
+            .filter_map(|shipped| shipped.experiment(&[]).unwrap().paper)
+            .collect();
+        assert_eq!(named.len(), papers.len());
+        assert!(papers.iter().all(|paper| named.contains(paper)));
     }
 
     #[test]

@@ -21,9 +21,72 @@ fn differences(experiment: &Experiment) -> Vec<String> {
 
 #[test]
 fn a_papers_own_settings_do_not_differ() {
-    for name in ["paper-tamtrl", "paper-memagent"] {
-        assert_eq!(differences(&published(name, &[])), [""; 0]);
+    for name in [
+        "paper-tamtrl",
+        "paper-memagent",
+        "paper-circa-qwen2.5-3b",
+        "paper-gdpo-qwen2.5-1.5b-gsm8k",
+        "paper-intuitor-qwen2.5-3b",
+        "paper-kl-cov-qwen2.5-7b",
+        "paper-stare-o1-qwen2.5-math-7b",
+    ] {
+        let experiment = published(name, &[]);
+        let paper = experiment.paper.expect("a paper is named");
+        assert_eq!(paper.shipped().name, name);
+        assert_eq!(differences(&experiment), [""; 0]);
     }
+}
+
+/// Files of one paper are written one by one; here is all that they do not share.
+#[test]
+fn a_papers_other_models_and_variants_differ_in_what_is_listed() {
+    let check = |name: &str, paper: &str, expected: &[&str]| {
+        let paper = format!("paper={paper}");
+        assert_eq!(differences(&published(name, &[&paper])), expected, "{name}");
+    };
+    check(
+        "paper-circa-qwen2.5-1.5b",
+        "circa",
+        &["policy: \"Qwen2.5-1.5B\" / \"Qwen2.5-3B\""],
+    );
+    check(
+        "paper-intuitor-qwen2.5-7b",
+        "intuitor",
+        &[
+            "policy: \"Qwen2.5-7B\" / \"Qwen2.5-3B\"",
+            "stage.0.group_size: 14 / 7",
+            "stage.0.objective.kl.coef: 0.01 / 0.005",
+            "stage.0.optimizer.lr: 0.000001 / 0.000003",
+        ],
+    );
+    check(
+        "paper-kl-cov-qwen2.5-32b",
+        "kl-cov",
+        &[
+            "policy: \"Qwen2.5-32B\" / \"Qwen2.5-7B\"",
+            "stage.0.entropy.rule.fraction: 0.0002 / 0.002",
+        ],
+    );
+    check(
+        "paper-clip-cov-qwen2.5-7b",
+        "kl-cov",
+        &[
+            "stage.0.objective.policy_loss.clip_low: 1.0 / 0.2",
+            "stage.0.objective.policy_loss.clip_high: 1.0 / 0.2",
+            "stage.0.objective.policy_loss.dual_clip: \"none\" / 10.0",
+            "stage.0.entropy.rule.kind: \"clip-cov\" / \"kl-cov\"",
+            "stage.0.entropy.rule.fraction: 0.0002 / 0.002",
+            "stage.0.entropy.rule.coef: - / 1.0",
+            "stage.0.entropy.rule.single_update: - / \"refused\"",
+            "stage.0.entropy.rule.low: 1.0 / -",
+            "stage.0.entropy.rule.high: 5.0 / -",
+        ],
+    );
+    check(
+        "paper-stare-c2-qwen2.5-math-7b",
+        "stare",
+        &["stage.0.entropy.rule.variant: \"c2\" / \"o1\""],
+    );
 }
 
 #[test]

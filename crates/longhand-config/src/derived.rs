@@ -147,6 +147,13 @@ impl Rl {
             let reads = rollouts * turns.chunks as u128;
             add("teacher prompts per step", reads.to_string());
         }
+        let passes = self.scoring_passes();
+        if passes != 0.0 {
+            add(
+                "passes of the policy over its own tokens per step",
+                passes.to_string(),
+            );
+        }
         if self.needs_reference() {
             let reference = if is_lora {
                 "the policy with its adapter off, no copy"

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::checks::Checks;
 use crate::schema::{
-    Bound, Interval, Key, Kind, NOT_NEGATIVE, POSITIVE, Variant, defaults_to, optional, required,
+    Bound, COUNT, Interval, Key, Kind, NOT_NEGATIVE, POSITIVE, Variant, defaults_to, optional,
+    required,
 };
 use crate::shape::join;
 
@@ -26,6 +27,9 @@ static NAMES: &[&str] = &[
     "majority-vote",
     "self-certainty",
     "negative-entropy",
+    "format",
+    "integer",
+    "length",
 ];
 
 pub(crate) static REWARD: &[Variant] = &[
@@ -53,6 +57,22 @@ pub(crate) static REWARD: &[Variant] = &[
         name: "negative-entropy",
         meaning: "minus the mean entropy over the attempt's tokens (RENT, arXiv:2505.22660)",
         keys: NEGATIVE_ENTROPY,
+    },
+    Variant {
+        name: "format",
+        meaning: "1 where an answer of the checker's form was found, else 0",
+        keys: OUTCOME,
+    },
+    Variant {
+        name: "integer",
+        meaning: "1 where the answer that was found is a whole number in digits, else 0",
+        keys: OUTCOME,
+    },
+    Variant {
+        name: "length",
+        meaning: "1 where the attempt has at most so many tokens, else 0; conditioned on the outcome as in GDPO \
+                  (arXiv:2601.05242) by `only_where`",
+        keys: LENGTH,
     },
     Variant {
         name: "teacher",
@@ -111,6 +131,11 @@ const TEMPERATURE: Key = defaults_to(
 );
 
 static OUTCOME: &[Key] = &[WEIGHT, ONLY_WHERE];
+static LENGTH: &[Key] = &[
+    required("at_most", COUNT, "sampled tokens of an attempt"),
+    WEIGHT,
+    ONLY_WHERE,
+];
 static CLUSTER_VOTE: &[Key] = &[WEIGHT, RELATION, UNREAD, ONLY_WHERE];
 static MAJORITY_VOTE: &[Key] = &[
     WEIGHT,
@@ -214,6 +239,19 @@ pub(crate) enum RewardFile {
         without_answer: Option<f64>,
         only_where: Option<ConditionFile>,
     },
+    Format {
+        weight: f64,
+        only_where: Option<ConditionFile>,
+    },
+    Integer {
+        weight: f64,
+        only_where: Option<ConditionFile>,
+    },
+    Length {
+        at_most: usize,
+        weight: f64,
+        only_where: Option<ConditionFile>,
+    },
     Teacher {
         weight: f64,
         minmax: MinMax,
@@ -240,6 +278,9 @@ enum Name {
     MajorityVote,
     SelfCertainty,
     NegativeEntropy,
+    Format,
+    Integer,
+    Length,
 }
 
 impl Name {
@@ -318,6 +359,15 @@ pub enum AttemptReward {
         /// Given instead where no answer was found.
         without_answer: Option<f64>,
     },
+    /// 1 where an answer of the checker's form was found.
+    Format,
+    /// 1 where the answer is a whole number in digits.
+    Integer,
+    /// 1 where the attempt is no longer than this.
+    Length {
+        /// Sampled tokens.
+        at_most: usize,
+    },
 }
 
 /// A teacher's scores beside the rewards of attempts.
@@ -344,6 +394,9 @@ impl AttemptReward {
             Self::MajorityVote { .. } => NAMES[2],
             Self::SelfCertainty { .. } => NAMES[3],
             Self::NegativeEntropy { .. } => NAMES[4],
+            Self::Format => NAMES[5],
+            Self::Integer => NAMES[6],
+            Self::Length { .. } => NAMES[7],
         }
     }
 
@@ -400,6 +453,20 @@ pub(crate) fn build(
             }
             RewardFile::Outcome { weight, only_where } => {
                 (AttemptReward::Outcome, weight, only_where)
+            }
+            RewardFile::Format { weight, only_where } => {
+                (AttemptReward::Format, weight, only_where)
+            }
+            RewardFile::Integer { weight, only_where } => {
+                (AttemptReward::Integer, weight, only_where)
+            }
+            RewardFile::Length {
+                at_most,
+                weight,
+                only_where,
+            } => {
+                let at_most = *at_most;
+                (AttemptReward::Length { at_most }, weight, only_where)
             }
             RewardFile::ClusterVote {
                 weight,

@@ -6,6 +6,7 @@ use longhand_reward_certainty::{
     Alignment, Clusters, cluster_vote, majority_label, majority_reward, majority_vote,
 };
 use longhand_reward_outcome::{AnswerRelation, Equivalence};
+use longhand_rollout::Trajectory;
 
 use crate::{
     credit::ScoredGroup,
@@ -68,7 +69,19 @@ pub(crate) fn reward_attempts(
                     })
                     .collect()
             }
+            AttemptReward::Length { at_most } => scored
+                .iter()
+                .map(|scored| {
+                    let attempts = scored.group.trajectories.iter();
+                    let is_short = |attempt: &Trajectory| attempt.n_sampled() <= at_most;
+                    attempts
+                        .map(|attempt| Some(f64::from(is_short(attempt))))
+                        .collect()
+                })
+                .collect(),
             AttemptReward::Outcome
+            | AttemptReward::Format
+            | AttemptReward::Integer
             | AttemptReward::ClusterVote { .. }
             | AttemptReward::MajorityVote { .. } => scored
                 .iter()
@@ -110,6 +123,22 @@ fn of_answers(
             let same = |left: &str, right: &str| relation.holds(left, right, &equivalence);
             // Without a label there is no answer either, so that only `unread` is asked.
             majority_reward(answers, label.unwrap_or_default(), unread, same)
+        }
+        AttemptReward::Format => {
+            let is_found = |answer: &Option<String>| Some(f64::from(answer.is_some()));
+            answers.iter().map(is_found).collect()
+        }
+        AttemptReward::Integer => {
+            let is_integer = |answer: &Option<String>| {
+                let digits = answer
+                    .as_deref()
+                    .map(|text| text.strip_prefix('-').unwrap_or(text));
+                let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+                Some(f64::from(
+                    digits.is_some_and(|text| !text.is_empty() && is_digits(text)),
+                ))
+            };
+            answers.iter().map(is_integer).collect()
         }
         _ => outcomes.iter().map(|outcome| Some(*outcome)).collect(),
     }
@@ -155,6 +184,22 @@ mod tests {
         };
         check(reward, &texts, &[Some(1.0), Some(1.0), Some(0.0), None]);
         check(AttemptReward::Outcome, &texts, &[Some(0.25); 4]);
+    }
+
+    #[test]
+    fn form_and_kind_of_an_answer_are_rewarded_apart() {
+        let texts = ["5", "-12", "5.0", "-", "five", ""];
+        let of = |values: [f64; 6]| values.map(Some);
+        check(
+            AttemptReward::Format,
+            &texts,
+            &of([1.0, 1.0, 1.0, 1.0, 1.0, 0.0]),
+        );
+        check(
+            AttemptReward::Integer,
+            &texts,
+            &of([1.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+        );
     }
 
     #[test]

@@ -389,7 +389,9 @@ impl StepReport {
             return;
         }
         let metrics = || updates.iter().map(|update| &update.metrics);
-        self.selected_tokens = Some(mean(metrics().map(Metrics::selected_fraction)));
+        if !updates.is_empty() {
+            self.selected_tokens = Some(mean(metrics().map(Metrics::selected_fraction)));
+        }
         self.abs_log_ratio = metrics().next_back().map(Metrics::abs_log_ratio_mean);
         if let (TokenRule::Stare(stare), Some(state)) = (&control.rule, &state.stare) {
             self.entropy_gate = Some(state.gate);

@@ -1,7 +1,7 @@
 //! Reinforcement learning: one step, from problems to a moved policy.
 //!
 //! ```text
-//! problems → groups → scores → credits → rows → gradient → update
+//! problems → groups → scores → credits → rows → controls → gradient → update
 //! ```
 //!
 //! [`Learner::step`] reads like that line.

@@ -157,6 +157,11 @@ fn entropy_is_not_controlled_unless_asked() {
     assert_eq!(rl(&circa).scoring_passes(), 0.5);
     let batch = with_rule("\"circa\"", &["stage.1.entropy.scope=\"batch\""]).unwrap();
     assert_eq!(rl(&batch).scoring_passes(), 1.0);
+    let told = batch
+        .derived()
+        .into_iter()
+        .find(|(name, _)| name.contains("over its own tokens"));
+    assert_eq!(told.unwrap().1, "1");
     let by_entropy = with_rule("\"none\"", &["stage.1.entropy.top_entropy_fraction=0.2"]).unwrap();
     assert_eq!(rl(&by_entropy).scoring_passes(), 1.0);
     let stare = with_rule("\"stare\"", &["stage.1.entropy.scope=\"micro-batch\""]).unwrap();

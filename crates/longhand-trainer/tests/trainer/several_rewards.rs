@@ -56,6 +56,9 @@ fn each_reward_of_a_list_is_what_it_says() {
             };
             assert_eq!(row[of("cluster-vote")], Some(vote));
             n_shares.insert(n_same);
+            let n_sampled = scored.group.trajectories[attempt].n_sampled();
+            assert_eq!(row[of("length")], Some(f64::from(n_sampled <= 12)));
+            assert_eq!(row[of("format")], Some(f64::from(answer.is_some())));
             let (_, certainty) = alone(scored, attempt, &trial.policy, 1.0);
             let found = row[of("self-certainty")].unwrap();
             assert!((found - certainty).abs() < 1e-5, "{found} {certainty}");
@@ -73,15 +76,16 @@ fn a_line_tells_of_every_reward_and_of_collapse() {
     let (output, _) = trial.first_step(&trial.rl);
     let line = serde_json::to_value(&output.report).unwrap();
     let names: Vec<&String> = line["reward_columns"].as_object().unwrap().keys().collect();
-    assert_eq!(
-        names,
-        [
-            "cluster-vote",
-            "negative-entropy",
-            "outcome",
-            "self-certainty"
-        ]
-    );
+    let expected = [
+        "cluster-vote",
+        "format",
+        "integer",
+        "length",
+        "negative-entropy",
+        "outcome",
+        "self-certainty",
+    ];
+    assert_eq!(names, expected);
     for (key, low, high) in [
         ("token_entropy", 1e-6, 5.0),
         ("self_certainty", 1e-6, 50.0),

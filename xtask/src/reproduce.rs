@@ -34,6 +34,7 @@ const COMPARISONS: &[(&str, &[&str], &str)] = &[(
         "dapo",
         "grpo-stare-o1",
         "grpo-stare-c2",
+        "grpo-stare-c2-adaptive",
     ],
     "label-free rewards and entropy control on written-out sums",
 )];
@@ -308,7 +309,7 @@ mod tests {
     #[test]
     fn words_are_options() {
         let options = Options::parse(&["rlif"]).unwrap();
-        assert_eq!((options.comparison, options.methods.len()), ("rlif", 13));
+        assert_eq!((options.comparison, options.methods.len()), ("rlif", 14));
         assert_eq!(options.seeds, [1, 2, 3]);
         let words = [
             "rlif", "circa", "--seeds", "4,5", "--jobs", "1", "grpo", "--set", "a=b",

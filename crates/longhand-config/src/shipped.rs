@@ -54,6 +54,7 @@ static SHIPPED: &[Shipped] = shipped![
     "rlif-grpo-clip-cov" at "rlif/grpo-clip-cov.toml",
     "rlif-grpo-stare-o1" at "rlif/grpo-stare-o1.toml",
     "rlif-grpo-stare-c2" at "rlif/grpo-stare-c2.toml",
+    "rlif-grpo-stare-c2-adaptive" at "rlif/grpo-stare-c2-adaptive.toml",
     "rlif-cluster-vote" at "rlif/cluster-vote.toml",
     "rlif-ttrl" at "rlif/ttrl.toml",
     "rlif-intuitor" at "rlif/intuitor.toml",

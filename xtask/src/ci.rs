@@ -192,7 +192,7 @@ pub(crate) fn run_command(command: &mut Command) -> Result<(), String> {
     }
 }
 
-fn describe(command: &Command) -> String {
+pub(crate) fn describe(command: &Command) -> String {
     let program = Path::new(command.get_program())
         .file_name()
         .unwrap_or(command.get_program());

@@ -8,9 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
-
-use crate::ci;
+use crate::cargo_build;
 
 const SCRIPT: &str = "xtask/scripts/compare_with_transformers.py";
 const EXAMPLES: [&str; 2] = ["logits", "export"];
@@ -129,36 +127,13 @@ fn advice(python: &str, missing: &str) -> String {
 
 /// The folder with the built examples.
 fn build_examples(root: &Path) -> Result<PathBuf, String> {
-    let mut command = ci::cargo(
-        root,
-        &["build", "--release", "--package", "longhand-engine"],
-    );
+    let mut words = vec!["--package", "longhand-engine"];
     for example in EXAMPLES {
-        command.args(["--example", example]);
+        words.extend(["--example", example]);
     }
-    command.args(["--message-format", "json-render-diagnostics"]);
-    let output = command
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot start cargo: {error}"))?;
-    if !output.status.success() {
-        return Err("the engine's examples do not build".to_owned());
-    }
-    folder_of_examples(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| "cargo does not say where it put the examples".to_owned())
-}
-
-/// Reads cargo's messages, one JSON object a line.
-fn folder_of_examples(messages: &str) -> Option<PathBuf> {
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut programs = messages.filter_map(|message| {
-        let is_example = message["target"]["kind"][0] == "example";
-        let program = PathBuf::from(message["executable"].as_str()?);
-        is_example.then_some(program)
-    });
-    Some(programs.next()?.parent()?.to_owned())
+    let program = cargo_build::build(root, &words, "example")?;
+    let folder = program.parent().map(Path::to_path_buf);
+    folder.ok_or_else(|| "cargo puts examples at the root".to_owned())
 }
 
 #[cfg(test)]
@@ -212,20 +187,5 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
-    }
-
-    #[test]
-    fn the_examples_are_where_cargo_says() {
-        let messages = "\
-            {\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"lib\"]},\"executable\":null}\n\
-            not JSON\n\
-            {\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"example\"],\"name\":\"logits\"},\
-             \"executable\":\"/t/release/examples/logits\"}\n\
-            {\"reason\":\"build-finished\",\"success\":true}\n";
-        assert_eq!(
-            folder_of_examples(messages),
-            Some("/t/release/examples".into())
-        );
-        assert_eq!(folder_of_examples("{\"reason\":\"build-finished\"}"), None);
     }
 }

@@ -4,6 +4,7 @@
 //! other crates' code: it reads files and starts cargo.
 
 pub mod bench;
+mod cargo_build;
 pub mod ci;
 pub mod compare;
 pub mod fetch;

@@ -12,9 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use serde_json::Value;
-
-use crate::ci;
+use crate::cargo_build;
 use summary::Summary;
 
 /// What can be compared: a name, the methods in the order of the table, and a line about it.
@@ -143,7 +141,7 @@ struct Run {
 pub fn run(root: &Path, options: &Options) -> Result<(), String> {
     let program = match &options.program {
         Some(program) => program.clone(),
-        None => build_program(root)?,
+        None => cargo_build::build(root, &["--locked", "--package", "longhand"], "bin")?,
     };
     let out = root.join(&options.out).join(options.comparison);
     fs::create_dir_all(&out)
@@ -210,33 +208,6 @@ pub fn run(root: &Path, options: &Options) -> Result<(), String> {
     print!("{text}");
     let file = out.join("table.md");
     fs::write(&file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))
-}
-
-/// Builds the program and returns where it is.
-fn build_program(root: &Path) -> Result<PathBuf, String> {
-    let format = "json-render-diagnostics";
-    let words = ["build", "--release", "--locked", "--package", "longhand"];
-    let mut command = ci::cargo(root, &words);
-    command.args(["--message-format", format]);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("cannot start cargo: {error}"))?;
-    if !output.status.success() {
-        return Err("the program does not build".to_owned());
-    }
-    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut programs = messages.filter_map(|message| {
-        let is_program = message["target"]["kind"][0] == "bin";
-        let program = message["executable"].as_str()?;
-        is_program.then(|| PathBuf::from(program))
-    });
-    programs
-        .next()
-        .ok_or_else(|| "cargo does not say where it put the program".to_owned())
 }
 
 /// When a run was made.

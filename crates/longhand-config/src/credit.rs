@@ -123,13 +123,45 @@ static GRPO: &[Key] = &[
     ),
 ];
 
+// How a teacher scores: of TAMTRL's credit and of the reward `teacher`.
+
+pub(crate) const MINMAX: Key = defaults_to(
+    "minmax",
+    Kind::Choice(&["batch", "problem", "turn", "none"]),
+    "\"batch\"",
+    "pool over which teacher scores are spread to 0..1",
+);
+
+pub(crate) const LENGTH_NORM: Key = defaults_to(
+    "length_norm",
+    Kind::Flag,
+    "true",
+    "whether a teacher score is the mean of token probabilities or their sum",
+);
+
+pub(crate) const SCORED_TOKENS: Key = defaults_to(
+    "scored_tokens",
+    Kind::Choice(&["memory", "memory-and-end"]),
+    "\"memory\"",
+    "tokens the teacher scores: the memory passed on, or with its end token",
+);
+
+pub(crate) const STD_EPS: Key = defaults_to(
+    "std_eps",
+    NOT_NEGATIVE,
+    "1e-6",
+    "added to the standard deviation of a problem's turn rewards",
+);
+
+pub(crate) const TEACHER: Key = defaults_to(
+    "teacher",
+    Kind::Choice(&["chunk", "document"]),
+    "\"chunk\"",
+    "the teacher sees the relevant parts of the turn's chunk, or of the whole document",
+);
+
 static TAMTRL: &[Key] = &[
-    defaults_to(
-        "minmax",
-        Kind::Choice(&["batch", "problem", "turn", "none"]),
-        "\"batch\"",
-        "pool over which teacher scores are spread to 0..1",
-    ),
+    MINMAX,
     defaults_to(
         "combine",
         Kind::Choice(&["gate", "add"]),
@@ -142,30 +174,10 @@ static TAMTRL: &[Key] = &[
         "\"outcome\"",
         "reward of the answer's turn: the outcome, or the turn is left out",
     ),
-    defaults_to(
-        "length_norm",
-        Kind::Flag,
-        "true",
-        "whether a teacher score is the mean of token probabilities or their sum",
-    ),
-    defaults_to(
-        "scored_tokens",
-        Kind::Choice(&["memory", "memory-and-end"]),
-        "\"memory\"",
-        "tokens the teacher scores: the memory passed on, or with its end token",
-    ),
-    defaults_to(
-        "std_eps",
-        NOT_NEGATIVE,
-        "1e-6",
-        "added to the standard deviation of a problem's turn rewards",
-    ),
-    defaults_to(
-        "teacher",
-        Kind::Choice(&["chunk", "document"]),
-        "\"chunk\"",
-        "the teacher sees the relevant parts of the turn's chunk, or of the whole document",
-    ),
+    LENGTH_NORM,
+    SCORED_TOKENS,
+    STD_EPS,
+    TEACHER,
     defaults_to(
         "live_by",
         Kind::Choice(&["turn-rewards", "outcomes"]),

@@ -87,27 +87,22 @@ const SINGLE_UPDATE: Key = defaults_to(
     "whether mini_batches = 1, with which the penalty is always zero, is accepted",
 );
 
-static KL_COV: &[Key] = &[
+const fn penalised(usual: &'static str) -> Key {
     defaults_to(
         "fraction",
         POSITIVE_SHARE,
-        "2e-3",
+        usual,
         "part of the scope's tokens that is penalised; a fraction, not percent",
-    ),
-    defaults_to("coef", NOT_NEGATIVE, "1.0", "weight of the penalty |ln r|"),
-    SINGLE_UPDATE,
-];
+    )
+}
 
-static CIRCA: &[Key] = &[
-    defaults_to(
-        "fraction",
-        POSITIVE_SHARE,
-        "0.02",
-        "part of the scope's tokens that is penalised; a fraction, not percent",
-    ),
-    defaults_to("coef", NOT_NEGATIVE, "0.05", "weight of the penalty |ln r|"),
-    SINGLE_UPDATE,
-];
+const fn coef(usual: &'static str) -> Key {
+    defaults_to("coef", NOT_NEGATIVE, usual, "weight of the penalty |ln r|")
+}
+
+static KL_COV: &[Key] = &[penalised("2e-3"), coef("1.0"), SINGLE_UPDATE];
+
+static CIRCA: &[Key] = &[penalised("0.02"), coef("0.05"), SINGLE_UPDATE];
 
 static CLIP_COV: &[Key] = &[
     defaults_to(

@@ -8,9 +8,9 @@ use longhand_reward_teacher::{AnswerTurn, Combine, MinMax, ScoredTokens, Teacher
 use serde::{Deserialize, Serialize};
 
 use crate::checks::Checks;
+use crate::credit::{LENGTH_NORM, MINMAX, SCORED_TOKENS, STD_EPS, TEACHER};
 use crate::schema::{
-    Bound, COUNT, Interval, Key, Kind, NOT_NEGATIVE, POSITIVE, Variant, defaults_to, optional,
-    required,
+    Bound, COUNT, Interval, Key, Kind, POSITIVE, Variant, defaults_to, optional, required,
 };
 use crate::shape::join;
 
@@ -78,7 +78,7 @@ pub(crate) static REWARD: &[Variant] = &[
         name: "teacher",
         meaning: "a better-informed prompt's score of each memory, compared among the turns of a problem \
                   (TAMTRL, arXiv:2603.21663); the other rewards gate it or not, as their weights say",
-        keys: TEACHER,
+        keys: TEACHER_KEYS,
     },
 ];
 
@@ -171,39 +171,7 @@ static NEGATIVE_ENTROPY: &[Key] = &[
     ),
     ONLY_WHERE,
 ];
-static TEACHER: &[Key] = &[
-    WEIGHT,
-    defaults_to(
-        "minmax",
-        Kind::Choice(&["batch", "problem", "turn", "none"]),
-        "\"batch\"",
-        "pool over which teacher scores are spread to 0..1",
-    ),
-    defaults_to(
-        "length_norm",
-        Kind::Flag,
-        "true",
-        "whether a teacher score is the mean of token probabilities or their sum",
-    ),
-    defaults_to(
-        "scored_tokens",
-        Kind::Choice(&["memory", "memory-and-end"]),
-        "\"memory\"",
-        "tokens the teacher scores: the memory passed on, or with its end token",
-    ),
-    defaults_to(
-        "std_eps",
-        NOT_NEGATIVE,
-        "1e-6",
-        "added to the standard deviation of a problem's turn rewards",
-    ),
-    defaults_to(
-        "teacher",
-        Kind::Choice(&["chunk", "document"]),
-        "\"chunk\"",
-        "the teacher sees the relevant parts of the turn's chunk, or of the whole document",
-    ),
-];
+static TEACHER_KEYS: &[Key] = &[WEIGHT, MINMAX, LENGTH_NORM, SCORED_TOKENS, STD_EPS, TEACHER];
 
 /// One entry of the list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

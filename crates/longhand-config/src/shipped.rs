@@ -35,6 +35,7 @@ static SHIPPED: &[Shipped] = shipped![
     "reader-medium" at "reader-medium.toml",
     "smollm2-hotpotqa" at "smollm2-hotpotqa.toml",
     "smollm2-hotpotqa-lora" at "smollm2-hotpotqa-lora.toml",
+    "smollm2-gsm8k" at "smollm2-gsm8k.toml",
     "paper-tamtrl" at "paper/tamtrl.toml",
     "paper-memagent" at "paper/memagent.toml",
     "paper-circa-qwen2.5-1.5b" at "paper/circa-qwen2.5-1.5b.toml",

@@ -381,21 +381,26 @@ fn check_run(out: &Path) -> Result<(), String> {
     }
     let checkpoints = checkpoints(out).map_err(|error| format!("{}: {error}", out.display()))?;
     if checkpoints.is_empty() {
-        return Err(
-            "no folder holds a checkpoint: model.safetensors, config.json and tokenizer.json"
-                .to_owned(),
-        );
+        let layouts = LAYOUTS.map(|layout| layout.join(", "));
+        return Err(format!(
+            "no folder holds a checkpoint: {}",
+            layouts.join("; or ")
+        ));
     }
     Ok(())
 }
 
-/// Folders under `folder` that hold a whole checkpoint in Hugging Face layout.
+/// Files of a whole model in Hugging Face layout, and of an adapter in PEFT's.
+const LAYOUTS: [&[&str]; 2] = [
+    &["model.safetensors", "config.json", "tokenizer.json"],
+    &["adapter_model.safetensors", "adapter_config.json"],
+];
+
+/// Folders under `folder` that hold a whole checkpoint in one of the [`LAYOUTS`].
 fn checkpoints(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    if ["model.safetensors", "config.json", "tokenizer.json"]
-        .iter()
-        .all(|name| folder.join(name).is_file())
-    {
+    let holds = |layout: &&[&str]| layout.iter().all(|name| folder.join(name).is_file());
+    if LAYOUTS.iter().any(holds) {
         found.push(folder.to_owned());
     }
     for entry in fs::read_dir(folder)? {
@@ -445,6 +450,25 @@ mod tests {
         let mut files = vec![("metrics.jsonl", "{\"step\": 0}\n{\"step\": 1}\n")];
         files.extend(CHECKPOINT);
         assert_eq!(check_run(&RunFolder::with("whole", &files).0), Ok(()));
+    }
+
+    #[test]
+    fn a_run_of_an_adapter_passes_when_the_adapter_is_whole() {
+        let run = |name: &str, files: &[&str]| {
+            let mut all = vec![("metrics.jsonl", "{\"step\": 0}\n")];
+            all.extend(files.iter().map(|file| (*file, "x")));
+            check_run(&RunFolder::with(name, &all).0)
+        };
+        let (weights, settings) = (
+            "final/adapter_model.safetensors",
+            "final/adapter_config.json",
+        );
+        assert_eq!(run("adapter", &[weights, settings]), Ok(()));
+        assert!(
+            run("half", &[weights])
+                .unwrap_err()
+                .contains("adapter_config.json")
+        );
     }
 
     #[test]

@@ -11,9 +11,10 @@ use crate::query::Query;
 use crate::table::{Line, write_table};
 use crate::{Damaged, Seen, write_json};
 
-const HEADER: [&str; 7] = [
+const HEADER: [&str; 8] = [
     "attempt",
     "reward",
+    "rewards",
     "left out",
     "turns",
     "tokens",
@@ -109,6 +110,15 @@ pub(crate) fn expected(attempt: &Transcript) -> String {
     expected.join(" | ")
 }
 
+/// Each of several rewards, by its name.
+pub(crate) fn rewards(attempt: &Transcript) -> Option<String> {
+    let named = attempt.rewards.iter();
+    let named: Vec<String> = named
+        .map(|(name, reward)| format!("{} {}", shown_on_a_line(name), number(*reward)))
+        .collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}
+
 fn row(attempt: &Transcript) -> Line {
     let n_tokens: usize = attempt
         .turns
@@ -132,6 +142,7 @@ fn row(attempt: &Transcript) -> Line {
         vec![
             attempt.attempt.to_string(),
             or_dash(attempt.outcome.map(number)),
+            or_dash(rewards(attempt)),
             or_dash(attempt.dropped.map(|reason| dropped(reason).to_owned())),
             attempt.turns.len().to_string(),
             n_tokens.to_string(),
@@ -139,4 +150,24 @@ fn row(attempt: &Transcript) -> Line {
             answer,
         ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_rewards_stand_with_their_names() {
+        let attempt = |rewards: &str| -> Transcript {
+            let text = format!(
+                r#"{{"stage": "rl", "step": 0, "problem_idx": 1, "problem_id": "p", "attempt": 0, "question": "?",
+                    "expected": ["7"], "answer": "7", "rewards": {rewards}, "dropped_tokens": 0, "turns": []}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let votes = attempt(r#"{"self-certainty": 7.25, "cluster-vote": 0.5}"#);
+        let told = "cluster-vote 0.500, self-certainty 7.250";
+        assert_eq!(rewards(&votes).as_deref(), Some(told));
+        assert_eq!(rewards(&attempt("{}")), None);
+    }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use longhand_run::{Transcript, TranscriptKind, TranscriptTurn};
 
-use crate::attempts::expected;
+use crate::attempts::{expected, rewards};
 use crate::error::InspectError;
 use crate::measures::{dropped, logprobs, number, stop};
 use crate::paint::{Ink, Style, ends, shown_on_a_line};
@@ -54,6 +54,7 @@ fn write_attempt(
         (None, None) => "no reward".to_owned(),
     };
     let mut facts = vec![format!("attempt {}: {reward}", attempt.attempt)];
+    facts.extend(rewards(attempt));
     if let Some(reason) = attempt.dropped {
         facts.push(format!("left out of the training ({})", dropped(reason)));
     }

@@ -95,6 +95,17 @@ const STEPS: &[Step] = &[
             "wgpu",
         ]),
     },
+    Step {
+        name: "hub",
+        action: Action::Cargo(&[
+            "test",
+            "--locked",
+            "--package",
+            "longhand-hub",
+            "--features",
+            "hub",
+        ]),
+    },
 ];
 
 /// Steps that are run only when they are named: what they need is not on every machine, or takes long to

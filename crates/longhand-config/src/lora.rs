@@ -2,7 +2,8 @@
 //!
 //! A matrix `W` of the model becomes `W + (alpha / rank) A B` with `A` of `rank` columns and `B` of `rank`
 //! rows; only `A` and `B` are trained. The reference of an objective's KL penalty is the model with its
-//! adapter off, so it needs no copy.
+//! adapter off, so it needs no copy. A later stage is held against the adapter that it began with, which is
+//! copied; the weights below are not.
 //!
 //! Dropout acts in the training pass alone. Rollouts are sampled and scored without it, so with RL the
 //! trained log-probabilities differ from the recorded ones by its noise already at the first update of a

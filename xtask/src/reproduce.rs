@@ -194,7 +194,7 @@ pub fn run(root: &Path, options: &Options) -> Result<(), String> {
     }
     let mut text = table::markdown(&rows);
     text.push_str(&format!(
-        "\n{} runs with seeds {}, of which this call took {:.0} s on {} cores.\n",
+        "\nRuns: {}, with seeds {}; this call took {:.0} s with {} side by side.\n",
         all.len(),
         options
             .seeds

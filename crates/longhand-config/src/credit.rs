@@ -258,6 +258,14 @@ impl Credit {
         }
     }
 
+    /// Whether attempts vote.
+    pub fn has_votes(&self) -> bool {
+        match self {
+            Self::Outcome(_) | Self::Tamtrl(_) => false,
+            Self::Rewards(credit) => credit.rewards.iter().any(AttemptReward::is_vote),
+        }
+    }
+
     /// Whether outcomes are among what is rewarded; if not, they are measured and nothing more.
     pub fn uses_truth(&self) -> bool {
         match self {

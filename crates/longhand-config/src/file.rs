@@ -31,7 +31,7 @@ pub(crate) static EXPERIMENT: &[Key] = &[
     optional(
         "paper",
         Kind::Choice(&[
-            "tamtrl", "memagent", "circa", "gdpo", "intuitor", "kl-cov", "stare",
+            "tamtrl", "memagent", "circa", "gdpo", "intuitor", "kl-cov", "stare", "ttrl",
         ]),
         "follows none",
         "the paper whose settings it carries",
@@ -121,6 +121,8 @@ pub enum Paper {
     KlCov,
     /// STARE, arXiv:2606.19236.
     Stare,
+    /// TTRL, arXiv:2504.16084.
+    Ttrl,
 }
 
 #[cfg(test)]

@@ -20,6 +20,13 @@ pub(crate) static RL: &[Key] = &[
     required("steps", COUNT, "rollout batches of this stage"),
     required("problems_per_step", COUNT, "problems in a batch"),
     required("group_size", COUNT, "attempts at each problem"),
+    optional(
+        "trained_attempts",
+        COUNT,
+        "all of them",
+        "attempts of each group that are trained on, the first ones; the others only vote (TTRL: 32 of 64, \
+         arXiv:2504.16084)",
+    ),
     defaults_to(
         "mini_batches",
         COUNT,
@@ -110,6 +117,7 @@ pub(crate) struct RlFile {
     steps: usize,
     problems_per_step: usize,
     group_size: usize,
+    trained_attempts: Option<usize>,
     mini_batches: usize,
     skip_equal_outcomes: bool,
     micro_batch_tokens: usize,
@@ -132,6 +140,8 @@ pub struct Rl {
     pub problems_per_step: usize,
     /// Attempts at each problem.
     pub group_size: usize,
+    /// How many of them are trained on, the first ones; the others only vote.
+    pub trained_attempts: usize,
     /// Updates per batch; each trains on `problems_per_step / mini_batches` problems.
     pub mini_batches: usize,
     /// How attempts are sampled.
@@ -261,6 +271,7 @@ impl RlFile {
         });
         let credit = self.credit.build(&key("credit"), checks);
         self.check_truth(&credit, path, checks);
+        self.check_voters(&credit, path, checks);
         if self.group_size == 1 {
             let alone = match &credit {
                 Credit::Outcome(estimator) => Some(format!("estimator \"{}\"", estimator.name())),
@@ -298,6 +309,7 @@ impl RlFile {
             steps: self.steps,
             problems_per_step: self.problems_per_step,
             group_size: self.group_size,
+            trained_attempts: self.trained_attempts.unwrap_or(self.group_size),
             mini_batches: self.mini_batches,
             sampling: self.sampling,
             credit,
@@ -312,6 +324,27 @@ impl RlFile {
         };
         self.optimizer.check(rl.n_updates(), path, checks);
         rl
+    }
+
+    /// Attempts that are not trained on want something to say.
+    fn check_voters(&self, credit: &Credit, path: &str, checks: &mut Checks<'_>) {
+        let Some(trained) = self.trained_attempts else {
+            return;
+        };
+        let (key, all) = (join(path, "trained_attempts"), self.group_size);
+        checks.require(trained <= all, &key, || {
+            format!("{trained} is above group_size = {all}; use at most {all}")
+        });
+        checks.require(1 < trained || all == 1, &key, || {
+            "1 leaves nothing to compare; use 2 or more".to_string()
+        });
+        checks.require(trained == all || credit.has_votes(), &key, || {
+            format!(
+                "{} attempts of each group would be sampled for nothing: no reward of `credit` is a vote; \
+                 leave it out",
+                all.saturating_sub(trained)
+            )
+        });
     }
 
     /// Settings that act on outcomes want outcomes among the rewards.

@@ -48,6 +48,7 @@ static SHIPPED: &[Shipped] = shipped![
     "paper-clip-cov-qwen2.5-7b" at "paper/clip-cov-qwen2.5-7b.toml",
     "paper-stare-o1-qwen2.5-math-7b" at "paper/stare-o1-qwen2.5-math-7b.toml",
     "paper-stare-c2-qwen2.5-math-7b" at "paper/stare-c2-qwen2.5-math-7b.toml",
+    "paper-ttrl-qwen2.5-math-7b" at "paper/ttrl-qwen2.5-math-7b.toml",
     "rlif-warm-start" at "rlif/warm-start.toml",
     "rlif-grpo" at "rlif/grpo.toml",
     "rlif-dapo" at "rlif/dapo.toml",
@@ -107,6 +108,7 @@ impl Paper {
             Self::Intuitor => "paper-intuitor-qwen2.5-3b",
             Self::KlCov => "paper-kl-cov-qwen2.5-7b",
             Self::Stare => "paper-stare-o1-qwen2.5-math-7b",
+            Self::Ttrl => "paper-ttrl-qwen2.5-math-7b",
         };
         // The test below finds each of them.
         Shipped::find(name).unwrap_or(&SHIPPED[0])
@@ -122,6 +124,7 @@ impl Paper {
             Self::Intuitor => "intuitor",
             Self::KlCov => "kl-cov",
             Self::Stare => "stare",
+            Self::Ttrl => "ttrl",
         }
     }
 }
@@ -227,6 +230,7 @@ mod tests {
             Paper::Intuitor,
             Paper::KlCov,
             Paper::Stare,
+            Paper::Ttrl,
         ];
         for paper in papers {
             let settings = paper.shipped().experiment(&[]).unwrap();

@@ -31,6 +31,7 @@ pub(crate) fn dropped(reason: TranscriptDropped) -> &'static str {
         TranscriptDropped::EqualRewards => "equal-rewards",
         TranscriptDropped::RewardErrors => "reward-errors",
         TranscriptDropped::Surplus => "surplus",
+        TranscriptDropped::VotesOnly => "votes-only",
     }
 }
 

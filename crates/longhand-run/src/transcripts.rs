@@ -19,7 +19,7 @@
 //! | `outcome` | number or absent | the answer's score, 0 to 1; absent when the reward failed |
 //! | `rewards` | object or absent | each of several rewards by its name, where the stage has several; a missing one is left out |
 //! | `reward_error` | string or absent | why there is no score: a kind (`judge-timeout`, `judge-bad-reply`, `judge-failure`), `: ` and what happened |
-//! | `dropped` | `"equal-rewards"`, `"reward-errors"`, `"surplus"` or absent | why its group was left out of the training: all its rewards were equal, none of it has a reward, or the step had enough groups |
+//! | `dropped` | `"equal-rewards"`, `"reward-errors"`, `"surplus"`, `"votes-only"` or absent | why it was left out of the training: all rewards of its group were equal, none of its group has a reward, the step had enough groups, or it was sampled for its vote alone |
 //! | `unparsed` | boolean or absent | whether the checker found nothing of its form in the answer; absent for false |
 //! | `dropped_tokens` | integer | document tokens that were cut out and never read |
 //! | `turns` | list of objects | the turns in their order |
@@ -167,6 +167,8 @@ pub enum TranscriptDropped {
     RewardErrors,
     /// The step had enough groups without it.
     Surplus,
+    /// These attempts were sampled for their votes alone.
+    VotesOnly,
 }
 
 /// Why sampling ended.

@@ -46,6 +46,37 @@ pub struct ScoredGroup {
     pub columns: Vec<Vec<Option<f64>>>,
 }
 
+impl ScoredGroup {
+    /// Takes out the attempts that are numbered from `first` on and have a reward; none where there are none.
+    pub(crate) fn split_off(&mut self, first: usize) -> Option<Self> {
+        // Attempts keep their order.
+        let n_kept = self
+            .attempts
+            .partition_point(|attempt| (*attempt as usize) < first);
+        if n_kept == self.attempts.len() {
+            return None;
+        }
+        let n_views = n_kept.min(self.views.len());
+        Some(Self {
+            group: Group {
+                problem_idx: self.group.problem_idx,
+                problem: self.group.problem.clone(),
+                trajectories: self.group.trajectories.split_off(n_kept),
+                weights: self.group.weights,
+            },
+            attempts: self.attempts.split_off(n_kept),
+            parsed: self.parsed.split_off(n_kept),
+            failed: Vec::new(),
+            outcomes: self.outcomes.split_off(n_kept),
+            rewards: self.rewards.split_off(n_kept),
+            teacher_scores: self.teacher_scores.split_off(n_kept),
+            answers: self.answers.split_off(n_kept),
+            views: self.views.split_off(n_views),
+            columns: self.columns.split_off(n_kept),
+        })
+    }
+}
+
 /// An attempt whose reward failed.
 #[derive(Clone, Debug)]
 pub struct FailedAttempt {

@@ -278,7 +278,11 @@ impl<'a> Learner<'a> {
             phases.seconds_score += score_start.elapsed().as_secs_f64();
 
             collection.add(&scored, vote_relation(&self.settings.credit));
-            for group in scored {
+            for mut group in scored {
+                if let Some(voters) = group.split_off(self.settings.trained_attempts) {
+                    let voted = TranscriptDropped::VotesOnly;
+                    rollouts.left_out.push((voters, voted));
+                }
                 let dropped = self.left_out_for(&group, rollouts.kept.len(), &mut collection);
                 match dropped {
                     Some(dropped) => rollouts.left_out.push((group, dropped)),

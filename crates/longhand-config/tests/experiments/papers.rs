@@ -29,6 +29,7 @@ fn a_papers_own_settings_do_not_differ() {
         "paper-intuitor-qwen2.5-3b",
         "paper-kl-cov-qwen2.5-7b",
         "paper-stare-o1-qwen2.5-math-7b",
+        "paper-ttrl-qwen2.5-math-7b",
     ] {
         let experiment = published(name, &[]);
         let paper = experiment.paper.expect("a paper is named");

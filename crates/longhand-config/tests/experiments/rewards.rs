@@ -107,6 +107,38 @@ fn lists_that_cannot_work_are_refused() {
 }
 
 #[test]
+fn attempts_may_be_there_for_their_votes_alone() {
+    let voting = |trained: &str| {
+        [
+            CIRCA.to_string(),
+            format!("stage.1.trained_attempts={trained}"),
+        ]
+    };
+    let load_voting = |trained| {
+        let overrides = voting(trained);
+        load(BASE, &[overrides[0].as_str(), overrides[1].as_str()])
+    };
+    assert_eq!(
+        rl(&load(BASE, &[]).unwrap()).trained_attempts,
+        8,
+        "all of the group"
+    );
+    assert_eq!(rl(&load_voting("4").unwrap()).trained_attempts, 4);
+    for (trained, part) in [("9", "at most 8"), ("1", "nothing to compare")] {
+        let error = load_voting(trained).unwrap_err().to_string();
+        assert!(
+            error.contains("`stage.1.trained_attempts`") && error.contains(part),
+            "{error}"
+        );
+    }
+    refuse(
+        &["stage.1.trained_attempts=4"],
+        "trained_attempts",
+        "4 attempts",
+    );
+}
+
+#[test]
 fn what_acts_on_outcomes_wants_them_rewarded() {
     refuse(
         &[CIRCA, "stage.1.skip_equal_outcomes=true"],

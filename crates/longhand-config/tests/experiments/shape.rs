@@ -7,7 +7,7 @@ use crate::{BASE, check, check_set, load};
 
 #[test]
 fn unknown_keys_are_named_placed_and_mended() {
-    let rl_keys = "`kind`, `steps`, `problems_per_step`, `group_size`, `mini_batches`, `sampling`, `credit`, \
+    let rl_keys = "`kind`, `steps`, `problems_per_step`, `group_size`, `trained_attempts`, `mini_batches`, `sampling`, `credit`, \
                    `objective`, `entropy`, `dynamic_sampling`, `overlong`, `skip_equal_outcomes`, `optimizer`, \
                    `micro_batch_tokens`, `generation_batch`";
     let expected = format!(

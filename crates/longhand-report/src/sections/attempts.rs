@@ -316,5 +316,6 @@ fn why_dropped(dropped: TranscriptDropped) -> &'static str {
         TranscriptDropped::EqualRewards => "all rewards of its group are equal",
         TranscriptDropped::RewardErrors => "no attempt of its group has a reward",
         TranscriptDropped::Surplus => "the step had enough groups without its group",
+        TranscriptDropped::VotesOnly => "it was sampled for its vote alone",
     }
 }

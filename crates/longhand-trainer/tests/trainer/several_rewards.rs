@@ -152,6 +152,37 @@ fn the_published_variant_of_self_certainty_looks_one_position_later() {
     }
 }
 
+#[test]
+fn attempts_that_only_vote_count_in_every_vote_and_train_nothing() {
+    let trial = taught("rewards", &[]);
+    let (all, _) = trial.first_step(&trial.rl);
+    let mut rl = trial.rl.clone();
+    rl.trained_attempts = 2;
+    let (some, _) = trial.first_step(&rl);
+    assert_eq!(some.scored.len(), all.scored.len());
+    for (all, trained) in all.scored.iter().zip(&some.scored) {
+        assert_eq!(trained.attempts, [0, 1]);
+        assert_eq!(
+            trained.columns,
+            all.columns[..2],
+            "the votes are those of four"
+        );
+        assert_eq!(trained.answers, all.answers[..2]);
+        assert_eq!(trained.group.trajectories, all.group.trajectories[..2]);
+    }
+    let voters = some.left_out.iter().map(|(scored, dropped)| {
+        assert_eq!(*dropped, longhand_run::TranscriptDropped::VotesOnly);
+        scored.attempts.clone()
+    });
+    assert_eq!(
+        voters.collect::<Vec<_>>(),
+        vec![vec![2, 3]; all.scored.len()]
+    );
+    assert_eq!(some.report.n_attempts, all.report.n_attempts);
+    assert_eq!(some.report.distinct_answers, all.report.distinct_answers);
+    assert!(some.report.n_trained_tokens < all.report.n_trained_tokens);
+}
+
 /// Two updates with the gradient itself as each update.
 fn step(trial: &Trial, entropy: EntropyControl, micro_batch_tokens: usize) -> (StepOutput, Policy) {
     let mut rl = trial.rl.clone();

@@ -2,17 +2,9 @@
 
 use longhand_rollout::{Context, PrefixTree};
 
-use crate::{
-    cache::Cache,
-    head::HeadBuffers,
-    packed_model::Model,
-    rows::Rows,
-    trunk::{LayerBuffers, Scratch, embed, layer_forward},
-};
+use crate::{cache::Cache, head::HeadBuffers, packed_model::Model, rows::Rows};
 
-/// Rows that are run at once.
-const ROWS_AT_ONCE: usize = 2048;
-/// Of these, rows whose logits are computed at once, beside those that are returned.
+/// Rows whose logits are computed at once, beside those that are returned.
 const LOGITS_AT_ONCE: usize = 64;
 
 impl Model {
@@ -30,29 +22,16 @@ impl Model {
         let mut cache = Cache::new(base.head_shape(), base.layers.len());
         let mut rows = Rows::default();
         rows.push_tree(&PrefixTree::new(&[context]), &mut cache);
-        let (mut x, mut buffers, mut scratch) =
-            (Vec::new(), LayerBuffers::default(), Scratch::default());
         let mut head = HeadBuffers::default();
         let mut logits = Vec::with_capacity(ids.len() * base.n_ids);
-        for (_, part) in rows.parts(ROWS_AT_ONCE) {
-            embed(base, &part, &mut x);
-            for (layer, pages) in self.layers(None).zip(&mut cache.layers) {
-                layer_forward(
-                    base,
-                    layer,
-                    pages,
-                    &part,
-                    &mut x,
-                    &mut buffers,
-                    &mut scratch,
-                );
-            }
-            let of_part: Vec<u32> = (0..part.n_rows() as u32).collect();
+        self.hidden_states(&rows, &mut cache, |_, x| {
+            let n_rows = x.len() / base.config.hidden_size;
+            let of_part: Vec<u32> = (0..n_rows as u32).collect();
             for rows in of_part.chunks(LOGITS_AT_ONCE) {
-                head.logits_of(base, &x, rows, 1.0);
+                head.logits_of(base, x, rows, 1.0);
                 logits.extend_from_slice(&head.logits);
             }
-        }
+        });
         logits
     }
 }

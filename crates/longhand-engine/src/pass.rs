@@ -38,9 +38,37 @@ impl Model {
         let (rows, targets) = lay_out(contexts, &mut cache);
         let hidden = base.config.hidden_size;
         let mut of_targets = Vec::with_capacity(targets.rows.len() * hidden);
+        let mut next = 0;
+        self.hidden_states(&rows, &mut cache, |start, x| {
+            while let Some(row) = targets.rows.get(next).map(|row| *row as usize)
+                && row < start + x.len() / hidden
+            {
+                of_targets.extend_from_slice(&x[(row - start) * hidden..][..hidden]);
+                next += 1;
+            }
+        });
+        // Only rows with targets were kept, in their order.
+        let kept = targets.renumbered();
+        head::score(
+            base,
+            &of_targets,
+            &kept,
+            temperature,
+            &mut HeadBuffers::default(),
+        )
+    }
+
+    /// Runs rows through all layers, some at a time: `on_part` is told the number of a part's first row and
+    /// its hidden states `[rows, hidden]` before the final norm.
+    pub(crate) fn hidden_states(
+        &self,
+        rows: &Rows,
+        cache: &mut Cache,
+        mut on_part: impl FnMut(usize, &[f32]),
+    ) {
+        let base = &*self.base;
         let (mut x, mut buffers, mut scratch) =
             (Vec::new(), LayerBuffers::default(), Scratch::default());
-        let mut next = 0;
         for (start, part) in rows.parts(ROWS_AT_ONCE) {
             embed(base, &part, &mut x);
             for (layer, pages) in self.layers(None).zip(&mut cache.layers) {
@@ -54,25 +82,11 @@ impl Model {
                     &mut scratch,
                 );
             }
-            while let Some(row) = targets.rows.get(next).map(|row| *row as usize)
-                && row < start + part.n_rows()
-            {
-                of_targets.extend_from_slice(&x[(row - start) * hidden..][..hidden]);
-                next += 1;
-            }
+            on_part(start, &x);
         }
-        // Only rows with targets were kept, in their order.
-        let kept = targets.renumbered();
-        head::score(
-            base,
-            &of_targets,
-            &kept,
-            temperature,
-            &mut HeadBuffers::default(),
-        )
     }
 
-    /// The same with all that a gradient needs, in buffers that are used again. With a key, the adapter
+    /// [`Model::score`] with all that a gradient needs, in buffers that are used again. With a key, the adapter
     /// drops its share of what goes into it, and the scores are those of what is left; without a key, or
     /// without an adapter, nothing is dropped.
     ///

@@ -368,14 +368,6 @@ impl AttemptReward {
         }
     }
 
-    /// Whether it is what the policy says of the attempt's tokens.
-    pub fn is_of_policy(&self) -> bool {
-        matches!(
-            self,
-            Self::SelfCertainty { .. } | Self::NegativeEntropy { .. }
-        )
-    }
-
     /// Whether it says how often an answer was given.
     pub fn is_vote(&self) -> bool {
         matches!(self, Self::ClusterVote { .. } | Self::MajorityVote { .. })

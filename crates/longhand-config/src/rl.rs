@@ -1,6 +1,7 @@
 //! `[[stage]]` of kind rl: attempts at problems, credit, and policy-gradient updates.
 
 use longhand_objective::{EntropyControl, Scope};
+use longhand_reward_certainty::Alignment;
 use serde::{Deserialize, Serialize};
 
 use crate::checks::Checks;
@@ -202,11 +203,7 @@ impl Rl {
     ///
     /// A rule that looks at log-probabilities alone takes the recorded ones before the first update.
     pub fn scoring_passes(&self) -> f64 {
-        let mut passes = if self.looks_at_certainty() || self.entropy.needs_mean_entropy() {
-            1.0
-        } else {
-            0.0
-        };
+        let mut passes = self.own_views().len() as f64;
         let control = &self.entropy;
         if control.needs_scope() {
             let updates = self.mini_batches as f64;
@@ -225,12 +222,34 @@ impl Rl {
         passes
     }
 
-    /// Whether a reward is what the policy says of its own tokens.
-    pub fn looks_at_certainty(&self) -> bool {
-        match &self.credit {
-            Credit::Rewards(rewards) => rewards.rewards.iter().any(AttemptReward::is_of_policy),
-            Credit::Outcome(_) | Credit::Tamtrl(_) => false,
+    /// What the policy is asked about its own tokens, each once: the temperature, and which predictions
+    /// self-certainty is taken of. Entropies are there with either alignment.
+    pub fn own_views(&self) -> Vec<(f64, Alignment)> {
+        let mut views = Vec::new();
+        if self.entropy.needs_mean_entropy() {
+            views.push((self.sampling.temperature, Alignment::Aligned));
         }
+        let Credit::Rewards(credit) = &self.credit else {
+            return views;
+        };
+        for reward in &credit.rewards {
+            if let AttemptReward::SelfCertainty {
+                alignment,
+                temperature,
+            } = *reward
+                && !views.contains(&(temperature, alignment))
+            {
+                views.push((temperature, alignment));
+            }
+        }
+        for reward in &credit.rewards {
+            if let AttemptReward::NegativeEntropy { temperature, .. } = *reward
+                && !views.iter().any(|(other, _)| *other == temperature)
+            {
+                views.push((temperature, Alignment::Aligned));
+            }
+        }
+        views
     }
 
     /// Updates of the whole stage.

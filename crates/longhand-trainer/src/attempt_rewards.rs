@@ -1,151 +1,183 @@
 //! Rewards of attempts besides their outcomes: votes among them, and what the policy says of itself.
 
-use longhand_config::{AttemptReward, RewardsCredit, Vote};
-use longhand_policy::Policy;
+use std::borrow::Cow;
+
+use longhand_config::{AttemptReward, Credit, RewardsCredit, Vote};
 use longhand_reward_certainty::{
-    Alignment, Clusters, cluster_vote, majority_label, majority_reward, majority_vote,
+    Alignment, Clusters, VoteDiagnosis, cluster_vote, majority_label, majority_reward,
+    majority_vote,
 };
 use longhand_reward_outcome::{AnswerRelation, Equivalence};
 use longhand_rollout::Trajectory;
 
-use crate::{
-    credit::ScoredGroup,
-    error::TrainError,
-    not_finite::Moment,
-    policy_view::{PolicyView, policy_views},
-};
+use crate::{credit::ScoredGroup, policy_view::PolicyView};
 
-/// Fills in the columns of every group, `[attempt][column]`, in the order of the credit's list.
-///
-/// Certainties at the temperature that tokens are sampled with are there already.
-///
-/// # Errors
-/// As [`policy_views`].
+/// What the policy said of every attempt, under one temperature and alignment.
+pub(crate) struct OwnView {
+    pub(crate) temperature: f64,
+    pub(crate) alignment: Alignment,
+    /// `[group][attempt]`
+    pub(crate) views: Vec<Vec<PolicyView>>,
+}
+
+/// The answers of every group, sorted by one relation.
+pub(crate) struct Votes {
+    relation: AnswerRelation,
+    /// `[group]`
+    clusters: Vec<Clusters>,
+}
+
+impl Votes {
+    /// By the relation of the credit's votes, or by strings where nobody votes; every group is told how its
+    /// vote looks, an answer being right where its outcome is at least a half.
+    pub(crate) fn count(scored: &mut [ScoredGroup], credit: &Credit) -> Self {
+        let relation = vote_relation(credit);
+        let of_group = |scored: &mut ScoredGroup| {
+            let clusters = clusters(&scored.answers, relation);
+            let outcomes = scored.outcomes.iter();
+            let is_right: Vec<bool> = outcomes.map(|outcome| 0.5 <= *outcome).collect();
+            scored.vote = Some(VoteDiagnosis::new(&clusters, Some(&is_right)));
+            clusters
+        };
+        Self {
+            relation,
+            clusters: scored.iter_mut().map(of_group).collect(),
+        }
+    }
+
+    /// Of one group, by this relation.
+    fn of(
+        &self,
+        group: usize,
+        answers: &[Option<String>],
+        relation: AnswerRelation,
+    ) -> Cow<'_, Clusters> {
+        if relation == self.relation {
+            Cow::Borrowed(&self.clusters[group])
+        } else {
+            Cow::Owned(clusters(answers, relation))
+        }
+    }
+}
+
+/// Which answers votes are counted by: as the credit says, or by their strings.
+fn vote_relation(credit: &Credit) -> AnswerRelation {
+    let of_reward = |reward: &AttemptReward| match reward {
+        AttemptReward::ClusterVote { relation, .. }
+        | AttemptReward::MajorityVote { relation, .. } => Some(*relation),
+        _ => None,
+    };
+    match credit {
+        Credit::Rewards(credit) => credit.rewards.iter().find_map(of_reward),
+        Credit::Outcome(_) | Credit::Tamtrl(_) => None,
+    }
+    .unwrap_or(AnswerRelation::String)
+}
+
+/// Fills in the columns of every group, `[attempt][column]`, in the order of the credit's list. `views` are
+/// those that the stage asks for.
 pub(crate) fn reward_attempts(
     scored: &mut [ScoredGroup],
     credit: &RewardsCredit,
-    policy: &Policy,
-    sampling_temperature: f64,
-    token_budget: usize,
-    at: Moment,
-) -> Result<(), TrainError> {
-    for group in scored.iter_mut() {
-        group.columns = vec![Vec::new(); group.outcomes.len()];
+    views: &[OwnView],
+    votes: &Votes,
+) {
+    for (group_idx, scored) in scored.iter_mut().enumerate() {
+        let columns = credit
+            .rewards
+            .iter()
+            .map(|reward| column(reward, scored, group_idx, views, votes))
+            .collect::<Vec<_>>();
+        let row = |attempt: usize| columns.iter().map(|column| column[attempt]).collect();
+        scored.columns = (0..scored.outcomes.len()).map(row).collect();
     }
-    for reward in &credit.rewards {
-        let columns: Vec<Vec<Option<f64>>> = match *reward {
-            AttemptReward::SelfCertainty {
-                alignment,
-                temperature,
-            } => {
-                let of =
-                    |views: &[PolicyView]| views.iter().map(PolicyView::self_certainty).collect();
-                if alignment == Alignment::Aligned && temperature == sampling_temperature {
-                    scored.iter().map(|scored| of(&scored.views)).collect()
-                } else {
-                    let views =
-                        policy_views(scored, policy, temperature, alignment, token_budget, at)?;
-                    views.iter().map(|views| of(views)).collect()
-                }
-            }
-            AttemptReward::NegativeEntropy {
-                temperature,
-                without_answer,
-            } => {
-                let views = if temperature == sampling_temperature {
-                    scored.iter().map(|scored| scored.views.clone()).collect()
-                } else {
-                    let aligned = Alignment::Aligned;
-                    policy_views(scored, policy, temperature, aligned, token_budget, at)?
-                };
-                let of_attempt = |(view, answer): (&PolicyView, &Option<String>)| match answer {
-                    None if without_answer.is_some() => without_answer,
-                    _ => view.entropy().map(|entropy| -entropy),
-                };
-                let groups = scored.iter().zip(&views);
-                groups
-                    .map(|(scored, views)| {
-                        views.iter().zip(&scored.answers).map(of_attempt).collect()
-                    })
-                    .collect()
-            }
-            AttemptReward::Length { at_most } => scored
-                .iter()
-                .map(|scored| {
-                    let attempts = scored.group.trajectories.iter();
-                    let is_short = |attempt: &Trajectory| attempt.n_sampled() <= at_most;
-                    attempts
-                        .map(|attempt| Some(f64::from(is_short(attempt))))
-                        .collect()
-                })
-                .collect(),
-            AttemptReward::Outcome
-            | AttemptReward::Format
-            | AttemptReward::Integer
-            | AttemptReward::ClusterVote { .. }
-            | AttemptReward::MajorityVote { .. } => scored
-                .iter()
-                .map(|scored| of_answers(reward, &scored.rewards, &scored.answers))
-                .collect(),
-        };
-        for (scored, column) in scored.iter_mut().zip(columns) {
-            for (row, value) in scored.columns.iter_mut().zip(column) {
-                row.push(value);
-            }
-        }
-    }
-    Ok(())
 }
 
-/// `[attempt]` Rewards of one group that need no policy.
-fn of_answers(
+/// `[attempt]` One reward of one group.
+fn column(
     reward: &AttemptReward,
-    outcomes: &[f64],
-    answers: &[Option<String>],
+    scored: &ScoredGroup,
+    group_idx: usize,
+    views: &[OwnView],
+    votes: &Votes,
 ) -> Vec<Option<f64>> {
+    let answers = &scored.answers;
+    let view = |is_asked: &dyn Fn(&OwnView) -> bool| {
+        let found = views.iter().find(|view| is_asked(view));
+        &found
+            .expect("the stage asks for what its rewards need")
+            .views[group_idx]
+    };
+    let of_answers = |reward: &dyn Fn(Option<&str>) -> bool| {
+        let rewards = answers.iter().map(|answer| reward(answer.as_deref()));
+        rewards
+            .map(|is_rewarded| Some(f64::from(is_rewarded)))
+            .collect()
+    };
     match *reward {
+        AttemptReward::Outcome => scored.rewards.iter().map(|reward| Some(*reward)).collect(),
         AttemptReward::ClusterVote { relation, unread } => {
-            cluster_vote(&clusters(answers, relation), unread)
+            cluster_vote(&votes.of(group_idx, answers, relation), unread)
         }
         AttemptReward::MajorityVote {
             relation,
             unread,
             vote: Vote::Clusters,
-        } => majority_vote(&clusters(answers, relation), unread),
+        } => majority_vote(&votes.of(group_idx, answers, relation), unread),
         AttemptReward::MajorityVote {
             relation,
             unread,
             vote: Vote::Strings,
         } => {
-            let clusters = clusters(answers, AnswerRelation::String);
+            let clusters = votes.of(group_idx, answers, AnswerRelation::String);
             let label = majority_label(&clusters).and_then(|idx| answers[idx].as_deref());
             let equivalence = Equivalence::default();
             let same = |left: &str, right: &str| relation.holds(left, right, &equivalence);
             // Without a label there is no answer either, so that only `unread` is asked.
             majority_reward(answers, label.unwrap_or_default(), unread, same)
         }
-        AttemptReward::Format => {
-            let is_found = |answer: &Option<String>| Some(f64::from(answer.is_some()));
-            answers.iter().map(is_found).collect()
+        AttemptReward::SelfCertainty {
+            alignment,
+            temperature,
+        } => {
+            let is_asked =
+                |view: &OwnView| view.temperature == temperature && view.alignment == alignment;
+            view(&is_asked)
+                .iter()
+                .map(PolicyView::self_certainty)
+                .collect()
         }
-        AttemptReward::Integer => {
-            let is_integer = |answer: &Option<String>| {
-                let digits = answer
-                    .as_deref()
-                    .map(|text| text.strip_prefix('-').unwrap_or(text));
-                let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-                Some(f64::from(
-                    digits.is_some_and(|text| !text.is_empty() && is_digits(text)),
-                ))
-            };
-            answers.iter().map(is_integer).collect()
+        AttemptReward::NegativeEntropy {
+            temperature,
+            without_answer,
+        } => {
+            let attempts = view(&|view| view.temperature == temperature)
+                .iter()
+                .zip(answers);
+            attempts
+                .map(|(view, answer)| match answer {
+                    None if without_answer.is_some() => without_answer,
+                    _ => view.entropy().map(|entropy| -entropy),
+                })
+                .collect()
         }
-        _ => outcomes.iter().map(|outcome| Some(*outcome)).collect(),
+        AttemptReward::Format => of_answers(&|answer| answer.is_some()),
+        AttemptReward::Integer => of_answers(&|answer| answer.is_some_and(is_integer)),
+        AttemptReward::Length { at_most } => {
+            let lengths = scored.group.trajectories.iter().map(Trajectory::n_sampled);
+            lengths.map(|n| Some(f64::from(n <= at_most))).collect()
+        }
     }
 }
 
+/// Whether a text is digits and nothing else, but for a sign.
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The answers of a group, sorted.
-pub(crate) fn clusters(answers: &[Option<String>], relation: AnswerRelation) -> Clusters {
+fn clusters(answers: &[Option<String>], relation: AnswerRelation) -> Clusters {
     let equivalence = Equivalence::default();
     Clusters::new(answers, |left, right| {
         relation.holds(left, right, &equivalence)
@@ -154,9 +186,12 @@ pub(crate) fn clusters(answers: &[Option<String>], relation: AnswerRelation) -> 
 
 #[cfg(test)]
 mod tests {
+    use longhand_advantage::{Gdpo, OutcomeEstimator};
+    use longhand_config::Combination;
     use longhand_reward_certainty::Unread;
 
     use super::*;
+    use crate::scripted::scored_group;
 
     fn answers(texts: &[&str]) -> Vec<Option<String>> {
         let text = |text: &&str| (!text.is_empty()).then(|| text.to_string());
@@ -165,8 +200,20 @@ mod tests {
 
     #[track_caller]
     fn check(reward: AttemptReward, texts: &[&str], expected: &[Option<f64>]) {
+        let turns: Vec<&[usize]> = vec![&[1]; texts.len()];
         let outcomes = vec![0.25; texts.len()];
-        assert_eq!(of_answers(&reward, &outcomes, &answers(texts)), expected);
+        let mut scored = [scored_group(&turns, &outcomes, &[])];
+        scored[0].answers = answers(texts);
+        // Counted by this reward's relation, and by another.
+        let of_reward = Credit::Rewards(Box::new(RewardsCredit {
+            rewards: vec![reward],
+            teacher: None,
+            combination: Combination::Gdpo(Gdpo::default()),
+        }));
+        for credit in [of_reward, Credit::Outcome(OutcomeEstimator::DrGrpo)] {
+            let votes = Votes::count(&mut scored, &credit);
+            assert_eq!(column(&reward, &scored[0], 0, &[], &votes), expected);
+        }
     }
 
     #[test]

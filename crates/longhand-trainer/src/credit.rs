@@ -6,16 +6,16 @@
 use longhand_advantage::{is_live, turn_pool};
 use longhand_config::{Credit, Overlong, TamtrlCredit};
 use longhand_policy::Policy;
+use longhand_reward_certainty::VoteDiagnosis;
 use longhand_reward_outcome::overlong_penalty;
 use longhand_reward_teacher::{ScoredTokens, TeacherAligned};
-use longhand_rollout::{
-    Context, Group, Prompts, Trajectory, Turn, TurnKind, contexts, micro_batches,
-};
+use longhand_rollout::{Group, Prompts, Trajectory, Turn, TurnKind, contexts};
 
 use crate::{
     error::TrainError,
     not_finite::{Moment, NotFinite, TokenPlace},
     policy_view::PolicyView,
+    scoring::score_contexts,
     several_rewards::{credit_rewards, is_live_by_rewards},
     workbench::{RewardFailure, Workbench},
 };
@@ -40,7 +40,10 @@ pub struct ScoredGroup {
     pub teacher_scores: Vec<Vec<f64>>,
     /// `[attempt]`: the answer as it is compared with others; none where nothing of its form was found.
     pub answers: Vec<Option<String>>,
-    /// `[attempt]`: what the policy says of its own tokens; empty where nothing asks for it.
+    /// How the group's answers agree, those of attempts that only vote included; none before it was counted.
+    pub vote: Option<VoteDiagnosis>,
+    /// `[attempt]`: what the policy says of its own tokens at the temperature that they were sampled with;
+    /// empty where nothing asks for it.
     pub views: Vec<PolicyView>,
     /// `[attempt][column]`: the rewards of a credit of several; empty lists with other credits.
     pub columns: Vec<Vec<Option<f64>>>,
@@ -71,6 +74,7 @@ impl ScoredGroup {
             rewards: self.rewards.split_off(n_kept),
             teacher_scores: self.teacher_scores.split_off(n_kept),
             answers: self.answers.split_off(n_kept),
+            vote: self.vote.clone(),
             views: self.views.split_off(n_views),
             columns: self.columns.split_off(n_kept),
         })
@@ -141,6 +145,7 @@ pub(crate) fn judge_answers(
             rewards: Vec::new(),
             teacher_scores: Vec::new(),
             answers: Vec::new(),
+            vote: None,
             views: Vec::new(),
             columns: Vec::new(),
         };
@@ -210,25 +215,19 @@ pub(crate) fn score_by_teacher(
             turns.push(context);
         }
     }
-    for micro_batch in micro_batches(&turns, token_budget)? {
-        let contexts: Vec<Context<'_>> = micro_batch.iter().map(|idx| turns[*idx]).collect();
-        let logprobs = policy.score(&contexts, 1.0).logprobs;
-        let mut logprobs = logprobs.as_slice();
-        for context_idx in micro_batch {
-            let (of_turn, rest) = logprobs.split_at(turns[context_idx].completion.len());
-            logprobs = rest;
-            let place = places[context_idx];
-            if let Some(token) = of_turn.iter().position(|lp| !lp.is_finite()) {
-                let of = &scored[place.group];
-                let at_token = TokenPlace::of(of, place.trajectory, place.turn, Some(token));
-                let what = "the teacher's log-probability";
-                let value = f64::from(of_turn[token]);
-                let found = NotFinite::of_token(what, value, at_token, at);
-                return Err(TrainError::NotFinite(Box::new(found)));
-            }
-            let probabilities: Vec<f64> = of_turn.iter().map(|lp| f64::from(*lp).exp()).collect();
-            scores[place.group][place.trajectory][place.turn] = rewards.turn_score(&probabilities);
+    let of_turns = score_contexts(policy, &turns, 1.0, token_budget)?;
+    for (place, of_turn) in places.into_iter().zip(of_turns) {
+        let of_turn = of_turn.logprobs;
+        if let Some(token) = of_turn.iter().position(|lp| !lp.is_finite()) {
+            let of = &scored[place.group];
+            let at_token = TokenPlace::of(of, place.trajectory, place.turn, Some(token));
+            let what = "the teacher's log-probability";
+            let value = f64::from(of_turn[token]);
+            let found = NotFinite::of_token(what, value, at_token, at);
+            return Err(TrainError::NotFinite(Box::new(found)));
         }
+        let probabilities: Vec<f64> = of_turn.iter().map(|lp| f64::from(*lp).exp()).collect();
+        scores[place.group][place.trajectory][place.turn] = rewards.turn_score(&probabilities);
     }
     for (scored, scores) in scored.iter_mut().zip(scores) {
         scored.teacher_scores = scores;

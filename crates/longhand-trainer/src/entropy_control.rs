@@ -3,7 +3,7 @@
 use longhand_config::Rl;
 use longhand_objective::{ControlState, Scope, ScopeTokens, TokenControl};
 use longhand_policy::Policy;
-use longhand_rollout::{Context, Purpose, StreamBase, micro_batches};
+use longhand_rollout::{Context, Purpose, StreamBase};
 use rand::Rng as _;
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     error::TrainError,
     not_finite::{Moment, NotFinite},
     policy_view::PolicyView,
+    scoring::score_contexts,
 };
 
 /// `[context][token]`: the log-probabilities that a mini-batch's ratios are taken to.
@@ -82,9 +83,13 @@ impl Chooser<'_> {
                 logprobs.extend(anchors[idx].iter().flatten());
                 continue;
             }
-            let (of_logprobs, of_entropies) = self.scored(policy, &batches[idx].contexts)?;
-            logprobs.extend(of_logprobs);
-            entropies.extend(of_entropies);
+            let contexts = &batches[idx].contexts;
+            let temperature = self.settings.sampling.temperature;
+            let budget = self.settings.micro_batch_tokens;
+            for scores in score_contexts(policy, contexts, temperature, budget)? {
+                logprobs.extend(scores.logprobs.into_iter().map(f64::from));
+                entropies.extend(scores.entropies.into_iter().map(f64::from));
+            }
         }
         let of_scope = || scope.clone().zip(&batches[scope.clone()]);
         let old_logprobs: Vec<f64> = of_scope()
@@ -145,33 +150,5 @@ impl Chooser<'_> {
         let policy_loss = &self.settings.objective.objective.policy_loss;
         let control = &self.settings.entropy;
         control.token_controls(policy_loss, tokens, self.state, seed)
-    }
-
-    /// Log-probabilities and entropies under the policy as it stands, in the order of the contexts.
-    fn scored(
-        &self,
-        policy: &Policy,
-        contexts: &[Context<'_>],
-    ) -> Result<(Vec<f64>, Vec<f64>), TrainError> {
-        let mut places = Vec::with_capacity(contexts.len());
-        let mut n_tokens = 0;
-        for context in contexts {
-            places.push(n_tokens);
-            n_tokens += context.completion.len();
-        }
-        let (mut logprobs, mut entropies) = (vec![0.0; n_tokens], vec![0.0; n_tokens]);
-        for micro_batch in micro_batches(contexts, self.settings.micro_batch_tokens)? {
-            let of_micro: Vec<Context<'_>> = micro_batch.iter().map(|idx| contexts[*idx]).collect();
-            let scores = policy.score(&of_micro, self.settings.sampling.temperature);
-            let mut values = scores.logprobs.into_iter().zip(scores.entropies);
-            for idx in micro_batch {
-                for place in places[idx]..places[idx] + contexts[idx].completion.len() {
-                    let (logprob, entropy) = values.next().expect("one score for each token");
-                    logprobs[place] = f64::from(logprob);
-                    entropies[place] = f64::from(entropy);
-                }
-            }
-        }
-        Ok((logprobs, entropies))
     }
 }

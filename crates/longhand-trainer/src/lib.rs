@@ -26,6 +26,7 @@ mod progress;
 mod replay;
 mod report;
 pub mod rl;
+mod scoring;
 #[cfg(test)]
 mod scripted;
 mod session;

@@ -2,12 +2,13 @@
 
 use longhand_policy::Policy;
 use longhand_reward_certainty::Alignment;
-use longhand_rollout::{Context, Prompts, TurnIdx, contexts, micro_batches};
+use longhand_rollout::{Context, Prompts, TurnIdx, contexts};
 
 use crate::{
     credit::ScoredGroup,
     error::TrainError,
     not_finite::{Moment, NotFinite, TokenPlace},
+    scoring::score_contexts,
 };
 
 /// Sums over the sampled tokens of all turns of an attempt.
@@ -30,6 +31,14 @@ impl PolicyView {
     /// Mean self-certainty of a token (arXiv:2505.19590); none without any.
     pub fn self_certainty(&self) -> Option<f64> {
         (self.n_tokens != 0).then(|| self.self_certainty_sum / self.n_tokens as f64)
+    }
+
+    /// Of all these attempts.
+    pub(crate) fn sum<'a>(views: impl Iterator<Item = &'a Self>) -> Self {
+        views.fold(Self::default(), |mut sum, view| {
+            sum.add(view);
+            sum
+        })
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -77,38 +86,28 @@ pub(crate) fn policy_views(
             ..*turn
         })
         .collect();
-    for micro_batch in micro_batches(&turns, token_budget)? {
-        let contexts: Vec<Context<'_>> = micro_batch.iter().map(|idx| turns[*idx]).collect();
-        let scores = policy.score(&contexts, temperature);
-        let (mut entropies, mut certainties) =
-            (&scores.entropies[..], &scores.self_certainties[..]);
-        for idx in micro_batch {
-            let place = places[idx];
-            let n = turns[idx].completion.len();
-            let n_tokens = n - n_more;
-            let (of_entropies, of_certainties);
-            (of_entropies, entropies) = entropies.split_at(n);
-            (of_certainties, certainties) = certainties.split_at(n);
-            let of_entropies = &of_entropies[..n_tokens];
-            let of_certainties = &of_certainties[n_more..];
-            for (what, values) in [
-                ("the entropy", of_entropies),
-                ("the self-certainty", of_certainties),
-            ] {
-                if let Some(token) = values.iter().position(|value| !value.is_finite()) {
-                    let of = &scored[place.group];
-                    let at_token = TokenPlace::of(of, place.trajectory, place.turn, Some(token));
-                    let found = NotFinite::of_token(what, f64::from(values[token]), at_token, at);
-                    return Err(TrainError::NotFinite(Box::new(found)));
-                }
+    let scores = score_contexts(policy, &turns, temperature, token_budget)?;
+    for (place, scores) in places.into_iter().zip(scores) {
+        let n_tokens = scores.entropies.len() - n_more;
+        let entropies = &scores.entropies[..n_tokens];
+        let certainties = &scores.self_certainties[n_more..];
+        for (what, values) in [
+            ("the entropy", entropies),
+            ("the self-certainty", certainties),
+        ] {
+            if let Some(token) = values.iter().position(|value| !value.is_finite()) {
+                let of = &scored[place.group];
+                let at_token = TokenPlace::of(of, place.trajectory, place.turn, Some(token));
+                let found = NotFinite::of_token(what, f64::from(values[token]), at_token, at);
+                return Err(TrainError::NotFinite(Box::new(found)));
             }
-            let sum = |values: &[f32]| values.iter().map(|value| f64::from(*value)).sum::<f64>();
-            views[place.group][place.trajectory].add(&PolicyView {
-                n_tokens,
-                entropy_sum: sum(of_entropies),
-                self_certainty_sum: sum(of_certainties),
-            });
         }
+        let sum = |values: &[f32]| values.iter().map(|value| f64::from(*value)).sum::<f64>();
+        views[place.group][place.trajectory].add(&PolicyView {
+            n_tokens,
+            entropy_sum: sum(entropies),
+            self_certainty_sum: sum(certainties),
+        });
     }
     Ok(views)
 }

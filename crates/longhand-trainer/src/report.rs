@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use longhand_config::{AttemptReward, Credit};
+use longhand_config::Credit;
 use longhand_objective::{ControlState, EntropyControl, Metrics, TokenRule};
 use longhand_reward_certainty::{VoteDiagnosis, repetition_rate};
-use longhand_reward_outcome::AnswerRelation;
 use longhand_rollout::{StopReason, TurnKind, WeightsId};
 use serde::Serialize;
 
 use crate::{
-    attempt_rewards::clusters,
     credit::{Credited, ScoredGroup, TurnCredit},
     optimizer::Update,
     policy_view::PolicyView,
@@ -50,15 +48,7 @@ struct Votes {
 }
 
 impl Votes {
-    /// An answer is right where its outcome is at least a half.
-    fn add(&mut self, scored: &ScoredGroup, relation: AnswerRelation) {
-        let is_right: Vec<bool> = scored
-            .outcomes
-            .iter()
-            .map(|outcome| 0.5 <= *outcome)
-            .collect();
-        let clusters = clusters(&scored.answers, relation);
-        let of_group = VoteDiagnosis::new(&clusters, Some(&is_right));
+    fn add(&mut self, of_group: &VoteDiagnosis) {
         if of_group.n_read != 0 {
             self.n_groups += 1;
             self.n_distinct += of_group.n_distinct;
@@ -72,11 +62,12 @@ impl Votes {
 }
 
 impl Collection {
-    /// `relation` says which answers are the same.
-    pub(crate) fn add(&mut self, scored: &[ScoredGroup], relation: AnswerRelation) {
+    pub(crate) fn add(&mut self, scored: &[ScoredGroup]) {
         self.n_groups += scored.len();
         for scored in scored {
-            self.votes.add(scored, relation);
+            if let Some(vote) = &scored.vote {
+                self.votes.add(vote);
+            }
             self.outcome_sum += scored.outcomes.iter().sum::<f64>();
             self.n_scored += scored.outcomes.len();
             self.n_attempts += scored.outcomes.len() + scored.failed.len();
@@ -176,8 +167,8 @@ pub struct StepReport {
     /// Share of trained tokens whose importance weight was truncated, first update.
     pub importance_capped: f64,
     /// Mean entropy in nats of the distributions that tokens were drawn from, at the sampling
-    /// temperature: over all tokens of trained groups where a reward or entropy control looks at them,
-    /// else over those that the first update was run for. Absent without any.
+    /// temperature: over all tokens of trained groups where a reward or entropy control looks at them at that
+    /// temperature, else over those that the first update was run for. Absent without any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_entropy: Option<f64>,
     /// Mean self-certainty `KL(uniform ‖ policy)` of a token, in nats, over the same tokens.
@@ -283,10 +274,7 @@ impl StepReport {
                 .filter_map(|turn| turn.advantage)
         };
         let metrics = || updates.iter().map(|update| &update.metrics);
-        let mut view = PolicyView::default();
-        for of_attempt in scored.iter().flat_map(|scored| &scored.views) {
-            view.add(of_attempt);
-        }
+        let mut view = PolicyView::sum(scored.iter().flat_map(|scored| &scored.views));
         if view.n_tokens == 0 {
             view = updates.first().map_or(view, |update| update.view);
         }
@@ -403,20 +391,6 @@ impl StepReport {
             self.entropy_target = self.entropy_target.or(control.bonus.target);
         }
     }
-}
-
-/// Which answers votes are counted by: as the credit says, or by their strings.
-pub(crate) fn vote_relation(credit: &Credit) -> AnswerRelation {
-    let of_reward = |reward: &AttemptReward| match reward {
-        AttemptReward::ClusterVote { relation, .. }
-        | AttemptReward::MajorityVote { relation, .. } => Some(*relation),
-        _ => None,
-    };
-    match credit {
-        Credit::Rewards(credit) => credit.rewards.iter().find_map(of_reward),
-        Credit::Outcome(_) | Credit::Tamtrl(_) => None,
-    }
-    .unwrap_or(AnswerRelation::String)
 }
 
 fn teacher_gap(scored: &[ScoredGroup], credited: &Credited) -> Option<f64> {

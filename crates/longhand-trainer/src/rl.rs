@@ -23,7 +23,7 @@ use longhand_tasks::Split;
 use std::sync::Arc;
 
 use crate::{
-    attempt_rewards::reward_attempts,
+    attempt_rewards::{OwnView, Votes, reward_attempts},
     batch::{Batch, Row, pack},
     credit::{Credited, ScoredGroup, credit_turns, is_live_group, judge_answers, score_by_teacher},
     entropy_control::{Anchor, Chooser, observed},
@@ -31,7 +31,8 @@ use crate::{
     not_finite::{Moment, NotFinite, TokenPlace},
     optimizer::{Updater, dropout_key},
     policy_view::{PolicyView, policy_views},
-    report::{Collection, StepReport, UpdateReport, vote_relation},
+    report::{Collection, StepReport, UpdateReport},
+    scoring::score_contexts,
     timing::{Phases, Timing},
     workbench::Workbench,
 };
@@ -216,10 +217,7 @@ impl<'a> Learner<'a> {
             &self.settings.credit,
             self.settings.skip_equal_outcomes,
         );
-        let mut views = PolicyView::default();
-        for view in scored.iter().flat_map(|scored| &scored.views) {
-            views.add(view);
-        }
+        let views = PolicyView::sum(scored.iter().flat_map(|scored| &scored.views));
         self.control_state = observed(self.settings, &self.control_state, &views, at)?;
         let needs_zero = self.settings.entropy.needs_zero_advantages();
         let skip_zero = self.reference.is_none() && !needs_zero;
@@ -277,7 +275,7 @@ impl<'a> Learner<'a> {
             let scored = self.score(groups, policy, at)?;
             phases.seconds_score += score_start.elapsed().as_secs_f64();
 
-            collection.add(&scored, vote_relation(&self.settings.credit));
+            collection.add(&scored);
             for mut group in scored {
                 if let Some(voters) = group.split_off(self.settings.trained_attempts) {
                     let voted = TranscriptDropped::VotesOnly;
@@ -361,19 +359,26 @@ impl<'a> Learner<'a> {
                 at,
             )?;
         }
-        let temperature = self.settings.sampling.temperature;
-        let needs_entropy = self.settings.entropy.needs_mean_entropy();
-        if self.settings.looks_at_certainty() || needs_entropy {
-            let aligned = Alignment::Aligned;
+        let mut views = Vec::new();
+        for (temperature, alignment) in self.settings.own_views() {
             let budget = *micro_batch_tokens;
-            let views = policy_views(&scored, policy, temperature, aligned, budget, at)?;
-            for (scored, views) in scored.iter_mut().zip(views) {
+            views.push(OwnView {
+                temperature,
+                alignment,
+                views: policy_views(&scored, policy, temperature, alignment, budget, at)?,
+            });
+        }
+        let votes = Votes::count(&mut scored, credit);
+        if let Credit::Rewards(rewards) = credit {
+            reward_attempts(&mut scored, rewards, &views, &votes);
+        }
+        let sampled = self.settings.sampling.temperature;
+        let of_sampling =
+            |view: &OwnView| view.temperature == sampled && view.alignment == Alignment::Aligned;
+        if let Some(view) = views.into_iter().find(of_sampling) {
+            for (scored, views) in scored.iter_mut().zip(view.views) {
                 scored.views = views;
             }
-        }
-        if let Credit::Rewards(rewards) = credit {
-            let budget = *micro_batch_tokens;
-            reward_attempts(&mut scored, rewards, policy, temperature, budget, at)?;
         }
         Ok(scored)
     }
@@ -501,17 +506,11 @@ impl<'a> Learner<'a> {
             let recorded = batch.rows.iter().map(|row| recorded(row, scored));
             return Ok(recorded.collect());
         }
-        let mut anchor = vec![Vec::new(); batch.contexts.len()];
-        for micro_batch in micro_batches(&batch.contexts, self.settings.micro_batch_tokens)? {
-            let contexts: Vec<_> = micro_batch.iter().map(|idx| batch.contexts[*idx]).collect();
-            let scores = policy.score(&contexts, self.settings.sampling.temperature);
-            let mut logprobs = scores.logprobs.into_iter().map(f64::from);
-            for idx in micro_batch {
-                let n = batch.contexts[idx].completion.len();
-                anchor[idx] = logprobs.by_ref().take(n).collect();
-            }
-        }
-        Ok(anchor)
+        let temperature = self.settings.sampling.temperature;
+        let budget = self.settings.micro_batch_tokens;
+        let scores = score_contexts(policy, &batch.contexts, temperature, budget)?;
+        let logprobs = scores.iter().map(|scores| to_f64(&scores.logprobs));
+        Ok(logprobs.collect())
     }
 
     /// Gradient over all micro-batches of a mini-batch, then one update. `controls` `[context][token]` are

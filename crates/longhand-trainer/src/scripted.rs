@@ -40,6 +40,7 @@ pub(crate) fn scored_group(
             scores.iter().map(|scores| scores.to_vec()).collect()
         },
         answers: vec![None; lengths.len()],
+        vote: None,
         views: Vec::new(),
         columns: vec![Vec::new(); lengths.len()],
     }

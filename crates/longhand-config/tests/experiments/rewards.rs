@@ -160,6 +160,33 @@ fn what_acts_on_outcomes_wants_them_rewarded() {
     assert!(rl(&experiment.unwrap()).credit.uses_truth());
 }
 
+#[test]
+fn the_policy_is_asked_about_its_tokens_once_for_each_temperature() {
+    let passes = |rewards: &str, further: &[&str]| {
+        let credit = format!("stage.1.credit={{kind=\"gdpo\", rewards=[{rewards}]}}");
+        let overrides = [&[credit.as_str()], further].concat();
+        rl(&load(BASE, &overrides).unwrap()).scoring_passes()
+    };
+    let (certainty, entropy) = ("\"self-certainty\"", "\"negative-entropy\"");
+    assert_eq!(passes("\"cluster-vote\"", &[]), 0.0);
+    assert_eq!(passes(certainty, &[]), 1.0);
+    assert_eq!(passes(&format!("{entropy}, {certainty}"), &[]), 1.0);
+    // At the papers' temperature, whatever tokens are sampled with.
+    let cool = "stage.1.sampling.temperature=0.6";
+    assert_eq!(passes(certainty, &[cool]), 1.0);
+    let shifted = "{kind=\"self-certainty\", alignment=\"shifted\"}";
+    assert_eq!(passes(&format!("{entropy}, {shifted}"), &[]), 1.0);
+    let warm = "{kind=\"negative-entropy\", temperature=1.5}";
+    assert_eq!(passes(&format!("{warm}, {certainty}"), &[]), 2.0);
+    let bonus = "stage.1.entropy.bonus={coef=0.1, target=0.2}";
+    assert_eq!(passes(certainty, &[bonus]), 1.0);
+    assert_eq!(
+        passes(certainty, &[bonus, cool]),
+        2.0,
+        "control looks at what is sampled"
+    );
+}
+
 fn with_rule(rule: &str, further: &[&str]) -> Result<Experiment, longhand_config::ConfigError> {
     let rule = format!("stage.1.entropy.rule={rule}");
     let mut overrides = vec![
